@@ -1,0 +1,77 @@
+//! From a region of a frame to the normalized tensor of a model, straight from the planes.
+
+use thiserror::Error;
+
+use crate::contract::{Channels, Layout};
+use crate::frame::FrameView;
+use crate::geometry::Rect;
+
+/// The tensor of one picture, as the model wants it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TensorSpec {
+    /// The order of the axes (without the batch).
+    pub layout: Layout,
+    /// Pixels.
+    pub width: usize,
+    /// Pixels.
+    pub height: usize,
+    /// What the channels are.
+    pub channels: Channels,
+    /// Multiplied with the 8-bit value (0 to 255, not rounded), first.
+    pub scale: f32,
+    /// Subtracted after scaling, per channel.
+    pub mean: [f32; 3],
+    /// Divided by, last, per channel.
+    pub std: [f32; 3],
+}
+
+impl TensorSpec {
+    /// Numbers of one picture.
+    pub const fn len(&self) -> usize {
+        self.width * self.height * self.channels.count()
+    }
+
+    /// A tensor always has numbers.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Why a region cannot be cut.
+#[derive(Debug, Error, PartialEq)]
+pub enum CropError {
+    /// Not finite, not positive, or absurdly far outside of the frame.
+    #[error("the region {0:?} cannot be cut from the frame")]
+    Region(Rect),
+    /// The caller's slice has another length than [`TensorSpec::len`].
+    #[error("the tensor has {given} numbers, its description says {expected}")]
+    Length {
+        /// As described.
+        expected: usize,
+        /// As given.
+        given: usize,
+    },
+}
+
+/// Cuts regions; keeps its scratch memory, so that nothing is allocated once sizes have settled.
+#[derive(Debug, Default)]
+pub struct Cropper {}
+
+impl Cropper {
+    /// Resamples `region` of `frame` to `spec` and writes it, normalized, to `out`. Shrinking averages over the area of each
+    /// target pixel, enlarging interpolates linearly between pixel centres; outside of the frame its edge pixels repeat.
+    ///
+    /// # Errors
+    ///
+    /// A region that is not finite or has no area; an `out` of the wrong length.
+    pub fn crop(
+        &mut self,
+        frame: &FrameView<'_>,
+        region: &Rect,
+        spec: &TensorSpec,
+        out: &mut [f32],
+    ) -> Result<(), CropError> {
+        let _ = (frame, region, spec, out);
+        unimplemented!("being written")
+    }
+}

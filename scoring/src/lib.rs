@@ -1,0 +1,15 @@
+//! The engine behind the `deepfakescore` element: a video frame goes in, scored faces come out.
+//!
+//! One module a step of a frame's way, in this order:
+//!
+//! [`frame`] (borrowed planes) → [`locate`] (or boxes from upstream) → [`track`] → [`crop`] (straight from the planes
+//! to the tensor) → [`session`] (ONNX Runtime) → [`score`] (logit and map) → [`verdict`] (per track); [`engine`] ties
+//! them together. [`contract`] is what a model says about itself, [`onnx`] the part of the file format that is read
+//! and written here.
+//!
+//! Nothing here knows GStreamer.
+
+pub mod contract;
+pub mod crop;
+pub mod frame;
+pub mod geometry;
