@@ -13,3 +13,7 @@ pub mod contract;
 pub mod crop;
 pub mod frame;
 pub mod geometry;
+pub mod model;
+pub mod onnx;
+pub mod runtime;
+pub mod session;
