@@ -16,4 +16,6 @@ pub mod geometry;
 pub mod model;
 pub mod onnx;
 pub mod runtime;
+pub mod score;
 pub mod session;
+pub mod verdict;
