@@ -6,6 +6,10 @@ use crate::contract::{Channels, Layout};
 use crate::frame::FrameView;
 use crate::geometry::Rect;
 
+mod grid;
+mod hdr;
+pub mod reference;
+
 /// The tensor of one picture, as the model wants it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TensorSpec {
@@ -71,7 +75,24 @@ impl Cropper {
         spec: &TensorSpec,
         out: &mut [f32],
     ) -> Result<(), CropError> {
-        let _ = (frame, region, spec, out);
-        unimplemented!("being written")
+        reference::crop(frame, region, spec, out)
+    }
+}
+
+/// How far from the frame a region may reach, in sides of the frame.
+const REACH: f32 = 16.0;
+
+/// Refuses what cannot be cut.
+fn checked(frame: &FrameView<'_>, region: &Rect, spec: &TensorSpec, out: &[f32]) -> Result<(), CropError> {
+    if out.len() != spec.len() {
+        return Err(CropError::Length { expected: spec.len(), given: out.len() });
+    }
+    // Small frames may have large margins all the same.
+    let (w, h) = (frame.width().max(64) as f32, frame.height().max(64) as f32);
+    let near = |from: f32, to: f32, side: f32| from >= -REACH * side && to <= (REACH + 1.0) * side;
+    if region.is_valid() && near(region.x, region.right(), w) && near(region.y, region.bottom(), h) {
+        Ok(())
+    } else {
+        Err(CropError::Region(*region))
     }
 }
