@@ -1,1 +1,3 @@
-//! Under construction.
+//! GStreamer elements that score the faces in running video for being deepfakes.
+
+pub mod meta;
