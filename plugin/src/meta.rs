@@ -25,6 +25,7 @@
 //! | `age` | guint64 | nanoseconds since the frame that was scored |
 //! | `map-width`, `map-height` | uint | size of the map, absent where there is none |
 //! | `map` | array of double | signed evidence over the crop, row by row; its mean is `logit` |
+//! | `map-x`, `map-y`, `map-w`, `map-h` | double | what the map lies over: the crop that was scored (larger than the box), in parts of the frame's width and height; it may reach outside of the frame |
 
 use deepfake_scoring::geometry::Rect;
 use deepfake_scoring::score::NotScored;
@@ -75,6 +76,8 @@ pub struct RegionMap {
     pub height: u32,
     /// `width * height` logits, row by row; their mean is [`FaceScore::logit`].
     pub values: Vec<f32>,
+    /// The crop that was scored, in parts of the frame's width and height; it may reach outside of the frame.
+    pub region: Rect,
 }
 
 /// The numbers of a face that was scored.
@@ -207,6 +210,10 @@ impl Face {
                     s.set("map-width", map.width);
                     s.set("map-height", map.height);
                     s.set("map", gst::Array::new(map.values.iter().map(|v| f64::from(*v))));
+                    let Rect { x, y, w, h } = map.region;
+                    for (name, side) in [("map-x", x), ("map-y", y), ("map-w", w), ("map-h", h)] {
+                        s.set(name, f64::from(side));
+                    }
                 }
             }
         }
@@ -242,8 +249,11 @@ impl RegionMap {
         let height = s.get::<u32>("map-height").ok()?;
         let values = s.get::<gst::ArrayRef>("map").ok()?;
         let values: Vec<f32> = values.iter().map(|v| v.get::<f64>().ok().map(|v| v as f32)).collect::<Option<_>>()?;
+        let side = |name| s.get::<f64>(name).ok().map(|v| v as f32);
+        let region = Rect::new(side("map-x")?, side("map-y")?, side("map-w")?, side("map-h")?);
         let fits = u64::from(width) * u64::from(height) == values.len() as u64 && !values.is_empty();
-        fits.then_some(Self { width, height, values })
+        let sound = fits && region.is_valid() && values.iter().all(|v| v.is_finite());
+        sound.then_some(Self { width, height, values, region })
     }
 }
 
@@ -259,7 +269,12 @@ mod tests {
             frame_score: 0.5,
             logit: 0.1,
             age: gst::ClockTime::from_mseconds(40),
-            map: Some(RegionMap { width: 2, height: 1, values: vec![0.3, -0.1] }),
+            map: Some(RegionMap {
+                width: 2,
+                height: 1,
+                values: vec![0.3, -0.1],
+                region: Rect::new(-0.25, 0.25, 0.75, 0.875),
+            }),
         };
         let face = Face {
             track: u64::MAX,
