@@ -8,6 +8,9 @@
 //!    never reaches 1.
 //! 4. To R'G'B' with the inverse of the SDR display's EOTF (ITU-R BT.1886, exponent 1/2.4).
 
+use std::sync::LazyLock;
+
+use super::simd::{LANES, Lanes};
 use crate::frame::Transfer;
 
 /// cd/m².
@@ -72,4 +75,75 @@ pub(super) fn to_sdr(transfer: Transfer, rgb: [f64; 3]) -> [f64; 3] {
     let brightest = light.iter().copied().fold(0.0, f64::max);
     let gain = if brightest > KNEE { knee(brightest) / brightest } else { 1.0 };
     light.map(|v| (v * gain).powf(1.0 / DISPLAY_GAMMA))
+}
+
+/// A function on [0, 1] as a table, linear in between.
+#[derive(Debug)]
+struct Table(Vec<f32>);
+
+impl Table {
+    /// Steps of the table. PQ is the steepest: its light grows by less than 1 % a step.
+    const STEPS: usize = 4096;
+
+    fn new(function: impl Fn(f64) -> f64) -> Self {
+        Self((0..=Self::STEPS).map(|i| function(i as f64 / Self::STEPS as f64) as f32).collect())
+    }
+
+    /// `x` is taken to the nearest number in [0, 1].
+    fn at(&self, x: f32) -> f32 {
+        let x = x.clamp(0.0, 1.0) * Self::STEPS as f32;
+        let below = (x as usize).min(Self::STEPS - 1);
+        let part = x - below as f32;
+        self.0[below] + (self.0[below + 1] - self.0[below]) * part
+    }
+}
+
+/// [`to_sdr`] with tables in place of powers.
+#[derive(Debug)]
+pub(super) struct Curves {
+    /// From numbers to light: parts of reference white (PQ) or of the scene's (HLG).
+    light: Table,
+    /// HLG: from the fourth root of luminance to the factor of [`hlg_system_gain`].
+    system: Option<Table>,
+    /// From the fourth root of light in [0, 1] to numbers. Roots, because the function is steep at zero.
+    numbers: Table,
+}
+
+impl Curves {
+    /// Those of a transfer, if it is not SDR.
+    pub(super) fn of(transfer: Transfer) -> Option<&'static Self> {
+        static PQ: LazyLock<Curves> = LazyLock::new(|| Curves::new(pq, None));
+        static HLG: LazyLock<Curves> = LazyLock::new(|| Curves::new(hlg, Some(hlg_system_gain)));
+        match transfer {
+            Transfer::Sdr => None,
+            Transfer::Pq => Some(&PQ),
+            Transfer::Hlg => Some(&HLG),
+        }
+    }
+
+    fn new(light: fn(f64) -> f64, system: Option<fn(f64) -> f64>) -> Self {
+        Self {
+            light: Table::new(light),
+            system: system.map(|gain| Table::new(|root| gain(root.powi(4)))),
+            numbers: Table::new(|root| root.powi(4).powf(1.0 / DISPLAY_GAMMA)),
+        }
+    }
+
+    /// Eight pixels, R'G'B' in [0, 255] both ways.
+    pub(super) fn apply(&self, rgb: &mut [Lanes; 3]) {
+        for lane in 0..LANES {
+            let mut light = [0, 1, 2].map(|c| self.light.at(rgb[c].0[lane] / 255.0));
+            if let Some(system) = &self.system {
+                let y: f32 = light.iter().zip(LUMA_2100).map(|(v, w)| v * w as f32).sum();
+                let gain = system.at(y.sqrt().sqrt());
+                light = light.map(|v| v * gain);
+            }
+            let light = TO_BT709.map(|row| row.iter().zip(light).map(|(m, v)| *m as f32 * v).sum::<f32>().max(0.0));
+            let brightest = light.iter().copied().fold(0.0, f32::max);
+            let gain = if brightest > KNEE as f32 { knee(f64::from(brightest)) as f32 / brightest } else { 1.0 };
+            for c in 0..3 {
+                rgb[c].0[lane] = 255.0 * self.numbers.at((light[c] * gain).sqrt().sqrt());
+            }
+        }
+    }
 }

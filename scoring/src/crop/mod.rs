@@ -1,14 +1,23 @@
 //! From a region of a frame to the normalized tensor of a model, straight from the planes.
 
+use color::Color;
+use grid::Axis;
+use strip::Job;
+use taps::{Span, Taps};
 use thiserror::Error;
 
 use crate::contract::{Channels, Layout};
 use crate::frame::FrameView;
 use crate::geometry::Rect;
 
+mod color;
 mod grid;
 mod hdr;
 pub mod reference;
+mod simd;
+mod strip;
+mod taps;
+mod unpack;
 
 /// The tensor of one picture, as the model wants it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -59,7 +68,11 @@ pub enum CropError {
 
 /// Cuts regions; keeps its scratch memory, so that nothing is allocated once sizes have settled.
 #[derive(Debug, Default)]
-pub struct Cropper {}
+pub struct Cropper {
+    columns: [Taps; 2],
+    rows: [Taps; 2],
+    strip: strip::Scratch,
+}
 
 impl Cropper {
     /// Resamples `region` of `frame` to `spec` and writes it, normalized, to `out`. Shrinking averages over the area of each
@@ -75,8 +88,38 @@ impl Cropper {
         spec: &TensorSpec,
         out: &mut [f32],
     ) -> Result<(), CropError> {
-        reference::crop(frame, region, spec, out)
+        checked(frame, region, spec, out)?;
+        if out.is_empty() {
+            return Ok(());
+        }
+        let (x, y) = grid::axes(frame);
+        let span = |start: f32, length: f32, targets| Span { start: start.into(), length: length.into(), targets };
+        for (taps, axis, span) in [
+            (&mut self.columns, &x, span(region.x, region.w, spec.width)),
+            (&mut self.rows, &y, span(region.y, region.h, spec.height)),
+        ] {
+            taps[0].set_luma(axis, &span);
+            if axis.chroma != axis.luma {
+                taps[1].set_chroma(axis, &span);
+            }
+        }
+        simd::run(Job {
+            frame,
+            spec,
+            color: Color::of(frame),
+            rows: [&y.luma, &y.chroma],
+            row_taps: taps_of(&y, &self.rows),
+            column_taps: taps_of(&x, &self.columns),
+            scratch: &mut self.strip,
+            out,
+        });
+        Ok(())
     }
+}
+
+/// Luma's and chroma's, which are one where their grids are.
+fn taps_of<'a>(axis: &Axis, [luma, chroma]: &'a [Taps; 2]) -> [&'a Taps; 2] {
+    [luma, if axis.chroma == axis.luma { luma } else { chroma }]
 }
 
 /// How far from the frame a region may reach, in sides of the frame.

@@ -4,6 +4,7 @@ use thiserror::Error;
 
 mod format;
 
+pub(crate) use format::Packing;
 pub use format::{Family, PixelFormat};
 
 /// The longest side of a frame, in pixels.

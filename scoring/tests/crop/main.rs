@@ -1,5 +1,7 @@
 //! What a crop is, whatever computes it.
 
+mod properties;
+
 use deepfake_scoring::contract::{Channels, Layout};
 use deepfake_scoring::crop::{Cropper, TensorSpec};
 use deepfake_scoring::frame::FrameView;
