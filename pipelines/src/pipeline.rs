@@ -1,0 +1,482 @@
+//! The pipeline that scores a video, and how a run of it ends.
+//!
+//! ```text
+//! uridecodebin -> [videoflip] -> queue -> deepfakescore -> deepfakejson -> fakesink, or the file with the overlay
+//!                                                               json pad -> queue -> appsink
+//! ```
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use gst::prelude::*;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use thiserror::Error;
+
+use crate::arguments::Arguments;
+use crate::progress::Progress;
+use crate::summary::Summary;
+
+/// How often progress is shown and signals are looked at.
+const TICK: gst::ClockTime = gst::ClockTime::from_mseconds(100);
+
+/// The names of what encodes sound, the best first.
+const SOUND_ENCODERS: [&str; 3] = ["fdkaacenc", "avenc_aac", "voaacenc"];
+
+/// Application message: the video has been looked through, and it shows nothing.
+const NO_VIDEO: &str = "no-video";
+
+/// How a run ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The whole video was scored.
+    Complete,
+    /// The user stopped it.
+    Interrupted,
+    /// Whoever read the lines went away.
+    NobodyListens,
+}
+
+/// Why a video could not be scored.
+#[derive(Debug, Error)]
+pub(crate) enum Error {
+    #[error("GStreamer does not start: {0}")]
+    GStreamer(String),
+    #[error(
+        "GStreamer's element {0} is not found. pipelines/score.sh installs and builds what is needed; run by hand, \
+             GST_PLUGIN_PATH must name the folder of libgstdeepfake.so"
+    )]
+    Element(String),
+    #[error("{name} holds no video that can be shown{}", .detail.as_ref().map(|d| format!(": {d}")).unwrap_or_default())]
+    NoVideo { name: String, detail: Option<String> },
+    #[error(
+        "no decoder here for {what}, which {name} needs. Debian's packages gstreamer1.0-libav and \
+             gstreamer1.0-plugins-{{good,bad,ugly}} hold most; else re-encode the video as H.264, with ffmpeg for example"
+    )]
+    NoDecoder { name: String, what: String },
+    #[error("{element}: {problem}{}", .detail.as_ref().map(|d| format!("\n{d}")).unwrap_or_default())]
+    Run { element: String, problem: String, detail: Option<String> },
+    #[error("a record that this program cannot read ({problem}): {line}")]
+    Record { problem: serde_json::Error, line: String },
+    #[error("cannot write the records: {0}")]
+    Write(std::io::Error),
+    #[error("{frames} frames came, but {records} records")]
+    Lost { frames: u64, records: u64 },
+    #[error("{}: {problem}", .path.display())]
+    Overlay { path: PathBuf, problem: std::io::Error },
+    #[error("the pipeline cannot be put together: {0}")]
+    Build(#[from] glib::BoolError),
+}
+
+/// Makes an element.
+///
+/// # Errors
+///
+/// Where no plugin holds it.
+pub(crate) fn make(factory: &str) -> Result<gst::Element, Error> {
+    gst::ElementFactory::make(factory).build().map_err(|_| Error::Element(factory.to_owned()))
+}
+
+/// What the streaming threads leave behind.
+struct Shared<W> {
+    out: Mutex<Out<W>>,
+    frames: AtomicU64,
+    position: AtomicU64,
+    video: AtomicBool,
+}
+
+struct Out<W> {
+    writer: W,
+    summary: Summary,
+    failure: Option<Error>,
+    nobody_listens: bool,
+}
+
+impl<W: Write> Shared<W> {
+    fn out(&self) -> MutexGuard<'_, Out<W>> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes one record. False where no more can be taken.
+    fn take(&self, line: &[u8]) -> bool {
+        let mut out = self.out();
+        let line = line.trim_ascii_end();
+        if out.nobody_listens {
+            return true;
+        }
+        if let Err(problem) = out.summary.add(line) {
+            out.failure = Some(Error::Record { problem, line: String::from_utf8_lossy(line).into_owned() });
+            return false;
+        }
+        match out.writer.write_all(line).and_then(|()| out.writer.write_all(b"\n")) {
+            Ok(()) => true,
+            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {
+                out.nobody_listens = true;
+                true
+            }
+            Err(e) => {
+                out.failure = Some(Error::Write(e));
+                false
+            }
+        }
+    }
+}
+
+/// Scores the video with the element: a line a frame to `out`.
+///
+/// # Errors
+///
+/// As [`Error`] lists. What was written before is complete lines.
+pub(crate) fn run(
+    arguments: &Arguments,
+    score: gst::Element,
+    out: impl Write + Send + 'static,
+    progress: &Progress,
+) -> Result<(End, Summary), Error> {
+    let summary = Summary::new(&arguments.name);
+    let shared = Arc::new(Shared {
+        out: Mutex::new(Out { writer: out, summary, failure: None, nobody_listens: false }),
+        frames: AtomicU64::new(0),
+        position: AtomicU64::new(0),
+        video: AtomicBool::new(false),
+    });
+    // Under another name until it is whole, so that a run that fails leaves no file that looks like a video.
+    let partial = arguments.overlay.as_deref().map(|path| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".partial");
+        PathBuf::from(name)
+    });
+    let pipeline = build(arguments, score, partial.as_deref(), &shared)?;
+    let mut end = play(&pipeline, arguments, &shared, progress);
+    let stopped = pipeline.set_state(gst::State::Null);
+    let elapsed = progress.end();
+
+    let mut out = shared.out();
+    if let Some(failure) = out.failure.take() {
+        end = Err(failure);
+    }
+    let (frames, records) = (shared.frames.load(Ordering::Relaxed), out.summary.frames());
+    if let Ok(End::Complete) = end
+        && frames != records
+    {
+        end = Err(Error::Lost { frames, records });
+    }
+    if let (Ok(_), Err(e)) = (&end, stopped) {
+        end = Err(Error::Run { element: "pipeline".into(), problem: e.to_string(), detail: None });
+    }
+    if let (Some(partial), Some(path)) = (&partial, &arguments.overlay) {
+        let kept = if end.is_ok() { std::fs::rename(partial, path) } else { std::fs::remove_file(partial) };
+        if let (Ok(_), Err(problem)) = (&end, kept) {
+            end = Err(Error::Overlay { path: path.clone(), problem });
+        }
+    }
+    let end = end?;
+    let mut summary = std::mem::take(&mut out.summary);
+    summary.elapsed = elapsed;
+    summary.partial = end != End::Complete;
+    Ok((end, summary))
+}
+
+fn build<W: Write + Send + 'static>(
+    arguments: &Arguments,
+    score: gst::Element,
+    overlay: Option<&Path>,
+    shared: &Arc<Shared<W>>,
+) -> Result<gst::Pipeline, Error> {
+    let pipeline = gst::Pipeline::new();
+    let source = make("uridecodebin")?;
+    source.set_property("uri", &arguments.uri);
+    // The element works on system memory.
+    source.set_property("force-sw-decoders", true);
+    if overlay.is_none() {
+        source.set_property("caps", gst::Caps::new_empty_simple("video/x-raw"));
+        source.set_property("expose-all-streams", false);
+    }
+
+    let queue = make("queue")?;
+    let json = make("deepfakejson")?;
+    pipeline.add_many([&source, &queue, &score, &json])?;
+    gst::Element::link_many([&queue, &score])?;
+    if arguments.is("mode", "live") {
+        // Live scoring of a file: at the pace of the video, as it would come from a camera.
+        let pace = make("clocksync")?;
+        pipeline.add(&pace)?;
+        gst::Element::link_many([&queue, &pace, &score])?;
+    }
+    score.link(&json)?;
+    count_frames(&score, shared);
+
+    // In a thread of its own: a sink that waits for the pipeline to play would else block the video beside it.
+    let records = make("queue")?;
+    let appsink = appsink(shared);
+    pipeline.add_many([&records, appsink.upcast_ref()])?;
+    json.link_pads(Some("json"), &records, None)?;
+    records.link(&appsink)?;
+
+    let sound = match overlay {
+        Some(path) => Some(build_overlay(&pipeline, &json, path)?),
+        None => {
+            let sink = make("fakesink")?;
+            sink.set_property("sync", false);
+            pipeline.add(&sink)?;
+            json.link_pads(Some("src"), &sink, None)?;
+            None
+        }
+    };
+    connect(&pipeline, &source, &queue, sound, shared);
+    Ok(pipeline)
+}
+
+fn count_frames<W: Write + Send + 'static>(score: &gst::Element, shared: &Arc<Shared<W>>) {
+    let Some(pad) = score.static_pad("sink") else {
+        return;
+    };
+    let shared = Arc::clone(shared);
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        if let Some(buffer) = info.buffer() {
+            shared.frames.fetch_add(1, Ordering::Relaxed);
+            if let Some(time) = buffer.pts() {
+                shared.position.store(time.nseconds(), Ordering::Relaxed);
+            }
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+fn appsink<W: Write + Send + 'static>(shared: &Arc<Shared<W>>) -> gst_app::AppSink {
+    let shared = Arc::clone(shared);
+    gst_app::AppSink::builder()
+        .sync(false)
+        .max_buffers(1)
+        .callbacks(
+            gst_app::AppSinkCallbacks::builder()
+                .new_sample(move |sink| {
+                    let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+                    let Some(buffer) = sample.buffer() else {
+                        return Ok(gst::FlowSuccess::Ok);
+                    };
+                    let line = buffer.map_readable().map_err(|_| gst::FlowError::Error)?;
+                    if shared.take(&line) { Ok(gst::FlowSuccess::Ok) } else { Err(gst::FlowError::Error) }
+                })
+                .build(),
+        )
+        .build()
+}
+
+/// From the scored video to the file. Gives the element that sound is to be linked to.
+fn build_overlay(pipeline: &gst::Pipeline, json: &gst::Element, path: &Path) -> Result<gst::Element, Error> {
+    let draw = make("deepfakeoverlay")?;
+    let convert = make("videoconvert")?;
+    let even = make("videobox")?;
+    // Eight bits and halved colour: what every player shows.
+    let format = make("capsfilter")?;
+    format.set_property("caps", gst::Caps::builder("video/x-raw").field("format", "I420").build());
+    let encode = make("x264enc")?;
+    encode.set_property_from_str("speed-preset", "veryfast");
+    encode.set_property_from_str("pass", "qual");
+    encode.set_property("quantizer", 20u32);
+    let parse = make("h264parse")?;
+    let queue = make("queue")?;
+    let mux = make("mp4mux")?;
+    let sink = make("filesink")?;
+    sink.set_property("location", path);
+    let chain = [&draw, &convert, &format, &even, &encode, &parse, &queue, &mux, &sink];
+    pipeline.add_many(chain)?;
+    gst::Element::link_many(chain)?;
+    json.link_pads(Some("src"), &draw, None)?;
+
+    // H.264 with halved colour has even sizes only: an odd one gets a black line.
+    if let Some(pad) = even.static_pad("sink") {
+        let even = even.downgrade();
+        pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+            if let (Some(even), Some(gst::EventView::Caps(caps))) = (even.upgrade(), info.event().map(|e| e.view()))
+                && let Some(caps) = caps.caps().structure(0)
+            {
+                even.set_property("right", -(caps.get("width").unwrap_or(0) & 1));
+                even.set_property("bottom", -(caps.get("height").unwrap_or(0) & 1));
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+    Ok(mux)
+}
+
+/// Links what the decoder finds: the first video, and the first sound where it is wanted.
+fn connect<W: Write + Send + 'static>(
+    pipeline: &gst::Pipeline,
+    source: &gst::Element,
+    video: &gst::Element,
+    mux: Option<gst::Element>,
+    shared: &Arc<Shared<W>>,
+) {
+    let weak = pipeline.downgrade();
+    let (video, mux) = (video.downgrade(), mux.map(|m| m.downgrade()));
+    let seen = Arc::clone(shared);
+    let sound = AtomicBool::new(false);
+    source.connect_pad_added(move |source, pad| {
+        let (Some(pipeline), Some(video)) = (weak.upgrade(), video.upgrade()) else {
+            return;
+        };
+        let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+        let media = caps.structure(0).map(|s| s.name().to_string()).unwrap_or_default();
+        let linked = if media.starts_with("video/") && !seen.video.swap(true, Ordering::Relaxed) {
+            link_video(&pipeline, pad, &video)
+        } else if let Some(mux) = mux.as_ref().and_then(|m| m.upgrade())
+            && media.starts_with("audio/")
+            && !sound.swap(true, Ordering::Relaxed)
+        {
+            link_sound(&pipeline, pad, &mux)
+        } else {
+            gst::info!(gst::CAT_RUST, "not used: {caps}");
+            return;
+        };
+        if let Err(error) = linked {
+            gst::element_error!(source, gst::StreamError::Failed, ("{error}"));
+        }
+    });
+    let weak = pipeline.downgrade();
+    let seen = Arc::clone(shared);
+    source.connect_no_more_pads(move |source| {
+        if let Some(pipeline) = weak.upgrade()
+            && !seen.video.load(Ordering::Relaxed)
+        {
+            let message = gst::message::Application::builder(gst::Structure::new_empty(NO_VIDEO)).src(source).build();
+            // Only a pipeline that is being torn down takes no message.
+            let _ = pipeline.post_message(message);
+        }
+    });
+}
+
+fn link_video(pipeline: &gst::Pipeline, pad: &gst::Pad, queue: &gst::Element) -> Result<(), Error> {
+    let mut next = queue.clone();
+    if is_turned(pad) {
+        // A telephone held upright films sideways and notes it: faces are looked for, and drawn, upright.
+        let flip = make("videoflip")?;
+        flip.set_property_from_str("video-direction", "auto");
+        let convert = make("videoconvert")?;
+        pipeline.add_many([&convert, &flip])?;
+        gst::Element::link_many([&convert, &flip, queue])?;
+        flip.sync_state_with_parent()?;
+        convert.sync_state_with_parent()?;
+        next = convert;
+    }
+    link(pad, &next)
+}
+
+/// Does the file ask for its video to be shown turned or mirrored?
+fn is_turned(pad: &gst::Pad) -> bool {
+    let mut turned = false;
+    // The decoder's own pad: the one outside of the bin does not have the events yet.
+    let pad = pad.downcast_ref::<gst::GhostPad>().and_then(|g| g.target()).unwrap_or_else(|| pad.clone());
+    pad.sticky_events_foreach(|event| {
+        if let gst::EventView::Tag(tags) = event.view()
+            && let Some(orientation) = tags.tag().get::<gst::tags::ImageOrientation>()
+        {
+            turned = orientation.get() != "rotate-0";
+        }
+        std::ops::ControlFlow::Continue(gst::EventForeachAction::Keep)
+    });
+    turned
+}
+
+fn link_sound(pipeline: &gst::Pipeline, pad: &gst::Pad, mux: &gst::Element) -> Result<(), Error> {
+    let encode = SOUND_ENCODERS
+        .iter()
+        .find_map(|name| make(name).ok())
+        .ok_or_else(|| Error::Element(SOUND_ENCODERS.join(" or ")))?;
+    let chain = [make("audioconvert")?, make("audioresample")?, encode, make("aacparse")?, make("queue")?];
+    pipeline.add_many(&chain)?;
+    gst::Element::link_many(&chain)?;
+    chain[chain.len() - 1].link(mux)?;
+    for element in &chain {
+        element.sync_state_with_parent()?;
+    }
+    link(pad, &chain[0])
+}
+
+fn link(pad: &gst::Pad, element: &gst::Element) -> Result<(), Error> {
+    let sink = element.static_pad("sink").ok_or_else(|| Error::Element(element.name().into()))?;
+    pad.link(&sink).map(|_| ()).map_err(|e| glib::bool_error!("{e}").into())
+}
+
+/// Plays to the end.
+fn play<W: Write + Send + 'static>(
+    pipeline: &gst::Pipeline,
+    arguments: &Arguments,
+    shared: &Arc<Shared<W>>,
+    progress: &Progress,
+) -> Result<End, Error> {
+    let interrupt = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // The first asks for a clean end, a second one does not wait for it. Where the handlers cannot be set, the
+        // system's own stay, which end the program.
+        let _ = signal_hook::flag::register_conditional_shutdown(
+            signal,
+            i32::from(crate::INTERRUPTED),
+            Arc::clone(&interrupt),
+        );
+        let _ = signal_hook::flag::register(signal, Arc::clone(&interrupt));
+    }
+
+    let bus = pipeline.bus().ok_or_else(|| glib::bool_error!("a pipeline without a bus"))?;
+    let mut missing = Vec::new();
+    let mut ending = None;
+    // Its error, if any, comes as a message that says more.
+    let _ = pipeline.set_state(gst::State::Playing);
+    loop {
+        if ending.is_none() {
+            ending = if interrupt.load(Ordering::Relaxed) {
+                Some(End::Interrupted)
+            } else {
+                shared.out().nobody_listens.then_some(End::NobodyListens)
+            };
+            // The file with the overlay is whole only after this.
+            if ending.is_some() && !pipeline.send_event(gst::event::Eos::new()) {
+                return Ok(ending.unwrap_or(End::Interrupted));
+            }
+        }
+        let duration = pipeline.query_duration::<gst::ClockTime>().map(Duration::from);
+        let position = Duration::from_nanos(shared.position.load(Ordering::Relaxed));
+        progress.show(position, duration, shared.frames.load(Ordering::Relaxed));
+
+        let Some(message) = bus.timed_pop(TICK) else {
+            continue;
+        };
+        match message.view() {
+            gst::MessageView::Eos(_) => return Ok(ending.unwrap_or(End::Complete)),
+            gst::MessageView::Application(m) if m.structure().is_some_and(|s| s.name() == NO_VIDEO) => {
+                return Err(no_video(arguments, &missing, None));
+            }
+            gst::MessageView::Element(m) => {
+                if let Some(what) = m.structure().filter(|s| s.name() == "missing-plugin") {
+                    missing.push(what.get::<String>("name").unwrap_or_else(|_| "this kind of file".into()));
+                }
+            }
+            gst::MessageView::Warning(w) => {
+                progress.say(&format!("warning: {}", w.error()));
+            }
+            gst::MessageView::Error(e) => {
+                if !shared.video.load(Ordering::Relaxed) {
+                    return Err(no_video(arguments, &missing, Some(e.error().to_string())));
+                }
+                return Err(Error::Run {
+                    element: e.src().map(|s| s.name().to_string()).unwrap_or_default(),
+                    problem: e.error().to_string(),
+                    detail: e.debug().map(Into::into),
+                });
+            }
+            _ => {}
+        }
+    }
+}
+
+fn no_video(arguments: &Arguments, missing: &[String], detail: Option<String>) -> Error {
+    let name = arguments.name.clone();
+    if missing.is_empty() {
+        Error::NoVideo { name, detail }
+    } else {
+        Error::NoDecoder { name, what: missing.join(", ") }
+    }
+}

@@ -1,0 +1,276 @@
+//! What the records of a whole video come to, for a person to read.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// Longer lists of faces are cut here; those seen in most frames are kept.
+const MOST_TRACKS: usize = 20;
+
+/// What is needed of a record, which is one line of JSON a frame.
+#[derive(Debug, Deserialize)]
+struct Record {
+    pts: Option<u64>,
+    faces: Vec<Face>,
+    model: Model,
+}
+
+#[derive(Debug, Deserialize)]
+struct Face {
+    track: u64,
+    score: Option<f64>,
+    frame_score: Option<f64>,
+    verdict: Verdict,
+    not_scored: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Fake,
+    Real,
+    Undecided,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+struct Model {
+    name: String,
+    sha256: String,
+    provider: String,
+}
+
+#[derive(Debug)]
+struct Track {
+    frames: u64,
+    first: Option<Duration>,
+    last: Option<Duration>,
+    scored: u64,
+    sum: f64,
+    highest: f64,
+    /// Of the newest frame that was scored: the element averages a track over its life.
+    score: Option<f64>,
+    verdict: Verdict,
+}
+
+/// Gathers the records of a video.
+#[derive(Debug, Default)]
+pub(crate) struct Summary {
+    name: String,
+    /// How long it took to score it.
+    pub(crate) elapsed: Duration,
+    /// Was it cut off before the end of the video?
+    pub(crate) partial: bool,
+    frames: u64,
+    frames_with_faces: u64,
+    tracks: BTreeMap<u64, Track>,
+    not_scored: BTreeMap<String, u64>,
+    models: Vec<Model>,
+}
+
+impl Summary {
+    /// Of the video that is called so.
+    pub(crate) fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
+    }
+
+    /// Takes in one line.
+    ///
+    /// # Errors
+    ///
+    /// Where the line is not a record.
+    pub(crate) fn add(&mut self, line: &[u8]) -> Result<(), serde_json::Error> {
+        let record: Record = serde_json::from_slice(line)?;
+        let time = record.pts.map(Duration::from_nanos);
+        self.frames += 1;
+        self.frames_with_faces += u64::from(!record.faces.is_empty());
+        if !self.models.contains(&record.model) {
+            self.models.push(record.model);
+        }
+        for face in record.faces {
+            let track = self.tracks.entry(face.track).or_insert_with(|| Track {
+                frames: 0,
+                first: time,
+                last: None,
+                scored: 0,
+                sum: 0.,
+                highest: 0.,
+                score: None,
+                verdict: Verdict::Undecided,
+            });
+            track.frames += 1;
+            track.last = time.or(track.last);
+            track.verdict = face.verdict;
+            track.score = face.score.or(track.score);
+            if let Some(score) = face.frame_score {
+                track.scored += 1;
+                track.sum += score;
+                track.highest = track.highest.max(score);
+            }
+            if let Some(reason) = face.not_scored {
+                *self.not_scored.entry(reason).or_default() += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many records there were.
+    pub(crate) fn frames(&self) -> u64 {
+        self.frames
+    }
+
+    fn share(&self, frames: u64) -> String {
+        format!("{frames} ({:.0} %)", 100. * frames as f64 / self.frames.max(1) as f64)
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.elapsed.as_secs_f64();
+        writeln!(f)?;
+        writeln!(f, "{}{}", self.name, if self.partial { " (stopped before its end)" } else { "" })?;
+        writeln!(
+            f,
+            "Frames: {} in {seconds:.1} s, {:.1} a second",
+            self.frames,
+            self.frames as f64 / seconds.max(1e-3)
+        )?;
+        writeln!(f, "Frames with faces: {}", self.share(self.frames_with_faces))?;
+
+        if !self.tracks.is_empty() {
+            // Those whom the video shows most come first.
+            let mut tracks: Vec<_> = self.tracks.iter().collect();
+            tracks.sort_by_key(|(id, track)| (std::cmp::Reverse(track.frames), **id));
+            writeln!(f)?;
+            writeln!(f, "  face  verdict     score  mean  highest  frames          seen")?;
+            for (id, track) in tracks.iter().take(MOST_TRACKS) {
+                writeln!(
+                    f,
+                    "{id:>6}  {:<9}  {:>6}  {:>4}  {:>7}  {:<14}  {}",
+                    track.verdict.name(),
+                    number(track.score),
+                    number((track.scored > 0).then(|| track.sum / track.scored as f64)),
+                    number((track.scored > 0).then_some(track.highest)),
+                    self.share(track.frames),
+                    span(track.first, track.last),
+                )?;
+            }
+            if let Some((_, next)) = tracks.get(MOST_TRACKS) {
+                writeln!(f, "  and {} more, each in at most {} frames", tracks.len() - MOST_TRACKS, next.frames)?;
+            }
+            writeln!(f)?;
+            writeln!(
+                f,
+                "score: of the face over all its frames; mean, highest: of its frames one by one. A face is followed from frame\n\
+                 to frame; after a cut, the same person counts as another."
+            )?;
+        }
+        for (reason, count) in &self.not_scored {
+            writeln!(f, "Not scored: {count} times {reason}")?;
+        }
+        writeln!(f)?;
+        for model in &self.models {
+            writeln!(f, "Model: {} on {} (sha256 {})", model.name, model.provider, model.sha256)?;
+        }
+        writeln!(
+            f,
+            "A score is the model's estimate, from 0 (real) to 1 (fake), that a face was manipulated. It is a hint, not proof:\n\
+             manipulations and cameras unlike those that the model was trained on mislead it, both ways."
+        )
+    }
+}
+
+impl Verdict {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Fake => "FAKE",
+            Self::Real => "real",
+            Self::Undecided => "undecided",
+        }
+    }
+}
+
+fn number(score: Option<f64>) -> String {
+    score.map_or_else(|| "-".to_owned(), |s| format!("{s:.2}"))
+}
+
+fn span(first: Option<Duration>, last: Option<Duration>) -> String {
+    match (first, last) {
+        (Some(first), Some(last)) => format!("{} - {}", clock(first), clock(last)),
+        _ => "-".to_owned(),
+    }
+}
+
+fn clock(time: Duration) -> String {
+    let tenths = time.as_millis() / 100;
+    format!("{}:{:02}.{}", tenths / 600, tenths / 10 % 60, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MODEL: &str = r#""model":{"name":"m","sha256":"ab","provider":"cpu"}"#;
+
+    fn summary(lines: &[String]) -> Summary {
+        let mut summary = Summary::new("clip.mp4");
+        summary.elapsed = Duration::from_secs(2);
+        for line in lines {
+            summary.add(line.as_bytes()).unwrap();
+        }
+        summary
+    }
+
+    fn frame(pts: u64, faces: &str) -> String {
+        format!(r#"{{"schema_version":1,"frame":0,"pts":{},"faces":[{faces}],{MODEL}}}"#, pts * 1_000_000)
+    }
+
+    fn face(track: u64, score: f64, frame_score: f64, verdict: &str) -> String {
+        format!(r#"{{"track":{track},"score":{score},"frame_score":{frame_score},"verdict":"{verdict}"}}"#)
+    }
+
+    #[test]
+    fn counts_frames_faces_and_scores() {
+        let text = summary(&[
+            frame(0, &face(1, 0.2, 0.2, "undecided")),
+            frame(40, &(face(1, 0.9, 0.6, "fake") + "," + &face(2, 0.1, 0.1, "real"))),
+            frame(80, ""),
+            frame(65_120, r#"{"track":2,"verdict":"real","not_scored":"too-small"}"#),
+        ])
+        .to_string();
+        assert!(text.contains("clip.mp4\n"), "{text}");
+        assert!(text.contains("Frames: 4 in 2.0 s, 2.0 a second"), "{text}");
+        assert!(text.contains("Frames with faces: 3 (75 %)"), "{text}");
+        assert!(text.contains("     1  FAKE         0.90  0.40     0.60  2 (50 %)        0:00.0 - 0:00.0"), "{text}");
+        assert!(text.contains("     2  real         0.10  0.10     0.10  2 (50 %)        0:00.0 - 1:05.1"), "{text}");
+        assert!(text.contains("Not scored: 1 times too-small"), "{text}");
+        assert!(text.contains("Model: m on cpu (sha256 ab)"), "{text}");
+    }
+
+    #[test]
+    fn a_video_without_faces_has_no_table() {
+        let text = summary(&[frame(0, "")]).to_string();
+        assert!(text.contains("Frames with faces: 0 (0 %)") && !text.contains("verdict"), "{text}");
+    }
+
+    #[test]
+    fn a_face_that_never_had_a_score_shows_none() {
+        let text = summary(&[frame(0, r#"{"track":7,"verdict":"undecided","not_scored":"too-small"}"#)]).to_string();
+        assert!(text.contains("     7  undecided       -     -        -  1 (100 %)"), "{text}");
+    }
+
+    #[test]
+    fn long_lists_are_cut_after_the_most_seen() {
+        let mut lines: Vec<_> = (0..30).map(|track| frame(track, &face(track, 0.5, 0.5, "undecided"))).collect();
+        lines.push(frame(31, &face(29, 0.5, 0.5, "undecided")));
+        let text = summary(&lines).to_string();
+        assert!(text.contains("\n    29  undecided"), "{text}");
+        assert!(text.contains("and 10 more, each in at most 1 frames"), "{text}");
+    }
+
+    #[test]
+    fn what_is_no_record_is_refused() {
+        assert!(Summary::default().add(b"{}").is_err());
+    }
+}
