@@ -1,5 +1,7 @@
 //! Points and rectangles in continuous pixel coordinates.
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 /// A point in pixels: (0, 0) is the top left corner of the top left pixel, whose centre is (0.5, 0.5).
@@ -94,4 +96,10 @@ impl Rect {
     pub fn grown(&self, by: f32) -> Self {
         Self::new(self.x - by, self.y - by, self.w + 2.0 * by, self.h + 2.0 * by)
     }
+}
+
+/// A total order of rectangles: by top edge, left edge, width, height. It makes results independent of the order of input.
+pub fn by_place(a: &Rect, b: &Rect) -> Ordering {
+    let total = |a: f32, b: f32| a.total_cmp(&b);
+    total(a.y, b.y).then(total(a.x, b.x)).then(total(a.w, b.w)).then(total(a.h, b.h))
 }
