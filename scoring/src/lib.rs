@@ -11,6 +11,7 @@
 
 pub mod contract;
 pub mod crop;
+pub mod engine;
 pub mod frame;
 pub mod geometry;
 pub mod locate;

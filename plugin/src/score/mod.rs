@@ -1,0 +1,35 @@
+//! The element `deepfakescore`.
+
+/**
+ * SECTION:element-deepfakescore
+ * @title: deepfakescore
+ * @short_description: Scores the faces in running video for being deepfakes
+ *
+ * Finds the faces of each frame (or takes those that an element upstream has found), scores each with an ONNX model and
+ * attaches the result as metadata: a `DeepfakeScoresMeta` (a #GstCustomMeta that can be serialized) and a
+ * #GstVideoRegionOfInterestMeta of type `face` for each face. The pixels pass unchanged and are not copied.
+ *
+ * ## Example
+ *
+ * |[
+ * gst-launch-1.0 filesrc location=video.mp4 ! decodebin ! deepfakescore ! deepfakeoverlay ! videoconvert ! autovideosink
+ * ]|
+ *
+ * Since: plugin-0.1.0
+ */
+use gst::glib;
+use gst::prelude::*;
+
+mod imp;
+mod settings;
+
+pub use settings::{FaceSource, Messages, OnError, Provider};
+
+glib::wrapper! {
+    /// The element `deepfakescore`.
+    pub struct DeepfakeScore(ObjectSubclass<imp::DeepfakeScore>) @extends gst_base::BaseTransform, gst::Element, gst::Object;
+}
+
+pub(crate) fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    gst::Element::register(Some(plugin), "deepfakescore", gst::Rank::NONE, DeepfakeScore::static_type())
+}

@@ -1,0 +1,86 @@
+//! What the tests of the elements share.
+
+use std::path::{Path, PathBuf};
+
+use deepfake_scoring::onnx::{
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
+    ValueInfoProto,
+};
+use prost::Message;
+
+/// Side of the test model's input and map.
+pub(crate) const SIDE: usize = 8;
+
+pub(crate) fn init() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        gst::init().unwrap();
+        gstdeepfake::plugin_register_static().unwrap();
+    });
+}
+
+pub(crate) fn mean(input: &str, output: &str, axes: &[i64]) -> NodeProto {
+    let attributes = vec![AttributeProto::int_list("axes", axes), AttributeProto::int("keepdims", 0)];
+    NodeProto::new("ReduceMean", &[input], &[output], attributes)
+}
+
+pub(crate) fn write_model(path: &Path, nodes: Vec<NodeProto>, initializer: Vec<TensorProto>, metadata: &[(&str, &str)]) {
+    let side = SIDE as i64;
+    let entry = |(k, v): &(&str, &str)| StringStringEntryProto { key: Some((*k).into()), value: Some((*v).into()) };
+    let proto = ModelProto {
+        ir_version: Some(8),
+        opset_import: vec![OperatorSetIdProto { domain: None, version: Some(17) }],
+        graph: Some(GraphProto {
+            name: Some("g".into()),
+            node: nodes,
+            initializer,
+            input: vec![ValueInfoProto::floats("x", &[Err("n"), Ok(3), Ok(side), Ok(side)])],
+            output: vec![
+                ValueInfoProto::floats("logit", &[Err("n")]),
+                ValueInfoProto::floats("map", &[Err("n"), Ok(side), Ok(side)]),
+            ],
+            ..GraphProto::default()
+        }),
+        metadata_props: metadata.iter().map(entry).collect(),
+        ..ModelProto::default()
+    };
+    std::fs::write(path, proto.encode_to_vec()).unwrap();
+}
+
+/// A model whose logit is the mean of the crop, in which black is -4 and white 4, and whose map is that of each pixel.
+pub(crate) fn brightness_model(folder: &Path) -> PathBuf {
+    let path = folder.join("brightness.onnx");
+    let metadata = [
+        ("contract_version", "1"),
+        ("output.map", "map"),
+        ("input.scale", "0.031372549"),
+        ("input.mean", "4"),
+        ("crop.margin", "0"),
+    ];
+    write_model(&path, vec![mean("x", "map", &[1]), mean("map", "logit", &[1, 2])], vec![], &metadata);
+    path
+}
+
+/// As [`brightness_model`], but its run fails on white crops.
+pub(crate) fn fragile_model(folder: &Path) -> PathBuf {
+    let path = folder.join("fragile.onnx");
+    let metadata = [("contract_version", "1"), ("output.map", "map"), ("crop.margin", "0")];
+    // The mean of a white crop, 1, times 8 is outside of the table's eight entries; any other is inside.
+    let nodes = vec![
+        mean("x", "map0", &[1]),
+        mean("map0", "level", &[1, 2]),
+        NodeProto::new("Mul", &["level", "eight"], &["place"], vec![]),
+        NodeProto::new("Clip", &["place", "zero", "eight"], &["inside"], vec![]),
+        NodeProto::new("Cast", &["inside"], &["index"], vec![AttributeProto::int("to", 7)]),
+        NodeProto::new("Gather", &["table", "index"], &["entry"], vec![]),
+        NodeProto::new("Add", &["level", "entry"], &["logit"], vec![]),
+        NodeProto::new("Identity", &["map0"], &["map"], vec![]),
+    ];
+    let initializer = vec![
+        TensorProto::floats("eight", &[], &[8.0]),
+        TensorProto::floats("zero", &[], &[0.0]),
+        TensorProto::floats("table", &[8], &[0.0; 8]),
+    ];
+    write_model(&path, nodes, initializer, &metadata);
+    path
+}

@@ -1,0 +1,489 @@
+//! A frame goes in, its scored faces come out: all steps tied together.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use ort::session::RunOptions;
+use thiserror::Error;
+
+use crate::contract::{Contract, ContractError};
+use crate::crop::Cropper;
+use crate::frame::FrameView;
+use crate::geometry::Rect;
+use crate::locate::{Face, LocateError, LocateOptions, Locator};
+use crate::model::Model;
+use crate::score::{NotScored, Scorer, ScorerError};
+use crate::session::{Provider, SessionError, SessionOptions};
+use crate::track::{Sighting, TrackOptions, Tracker};
+use crate::verdict::{Calibration, TrackScore, Verdict};
+
+/// Faces of a frame beyond this number are told, but neither followed nor scored.
+pub const MAX_TRACKED: usize = 128;
+
+/// Where faces come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum FaceSource {
+    /// From upstream in frames where upstream tells any, else from the face detector.
+    #[default]
+    Auto,
+    /// From upstream only.
+    Upstream,
+    /// From the face detector only.
+    Detect,
+    /// The whole frame is the crop of one face.
+    Frame,
+}
+
+/// How much of the work is done. May change from frame to frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Frames from one look for faces to the next, at least 1; in between, tracks move on by themselves.
+    pub detect_interval: u32,
+    /// Frames from one score of a track to the next, at least 1.
+    pub score_interval: u32,
+    /// Faces whose shorter side is below this many pixels are not scored.
+    pub min_face_size: u32,
+    /// So many faces of a frame are scored, the largest first.
+    pub max_faces: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { detect_interval: 1, score_interval: 1, min_face_size: 48, max_faces: 32 }
+    }
+}
+
+/// How frames are scored.
+#[derive(Clone, Debug, Default)]
+pub struct EngineOptions {
+    /// How the models are run.
+    pub session: SessionOptions,
+    /// Where faces come from.
+    pub face_source: FaceSource,
+    /// An ONNX face detector; the bundled one where there is none.
+    pub face_model: Option<Model>,
+    /// How faces are looked for.
+    pub locate: LocateOptions,
+    /// What the model says about itself, where its file does not.
+    pub contract: Option<Contract>,
+    /// How much of the work is done.
+    pub limits: Limits,
+    /// Threshold of the verdict, the model's where there is none.
+    pub fake_above: Option<f32>,
+    /// Threshold of the verdict, the model's where there is none.
+    pub real_below: Option<f32>,
+}
+
+/// Why frames cannot be scored.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// The scoring model cannot be used.
+    #[error(transparent)]
+    Scorer(#[from] ScorerError),
+    /// Faces cannot be looked for.
+    #[error(transparent)]
+    Locate(#[from] LocateError),
+    /// The scoring model did not run.
+    #[error(transparent)]
+    Run(#[from] SessionError),
+    /// The thresholds do not belong together.
+    #[error(
+        "the verdict's thresholds must be 0 <= real-below <= fake-above <= 1, they are {real_below} and {fake_above}"
+    )]
+    Thresholds {
+        /// As asked for, or the model's.
+        real_below: f32,
+        /// As asked for, or the model's.
+        fake_above: f32,
+    },
+}
+
+impl From<ContractError> for EngineError {
+    fn from(error: ContractError) -> Self {
+        Self::Scorer(error.into())
+    }
+}
+
+/// A face that somebody upstream has found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct UpstreamFace {
+    /// Pixels of the frame.
+    pub bbox: Rect,
+    /// What it is called there, the same from frame to frame.
+    pub id: Option<u64>,
+    /// In [0, 1].
+    pub confidence: f32,
+}
+
+/// A face of a frame.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ScoredFace {
+    /// The same for one person from frame to frame, from 1; 0 for a face that is not followed.
+    pub track: u64,
+    /// Pixels of the frame.
+    pub bbox: Rect,
+    /// Of the face detector, in [0, 1].
+    pub confidence: f32,
+    /// On the track.
+    pub verdict: Verdict,
+    /// The numbers, or why there are none.
+    pub outcome: Result<FaceScore, NotScored>,
+    /// Index among the faces that upstream told, for those that are from there.
+    pub upstream: Option<usize>,
+}
+
+/// The numbers of a face that was scored.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FaceScore {
+    /// Of the track: probability of fake, in [0, 1].
+    pub score: f32,
+    /// Of the newest scored frame alone.
+    pub frame_score: f32,
+    /// Of the newest scored frame alone, uncalibrated.
+    pub logit: f32,
+    /// Since the frame that was scored.
+    pub age: Duration,
+    /// What the model saw of the frame: the map lies over it.
+    pub region: Rect,
+}
+
+/// What has been done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Frames that were processed.
+    pub frames: u64,
+    /// Faces found in them.
+    pub faces: u64,
+    /// Faces scored in them.
+    pub scored: u64,
+    /// Time spent looking for faces.
+    pub locating: Duration,
+    /// Time spent cutting crops.
+    pub cropping: Duration,
+    /// Time spent running the scoring model.
+    pub scoring: Duration,
+}
+
+/// What is kept for a track.
+#[derive(Debug, Default)]
+struct TrackState {
+    score: TrackScore,
+    /// Of the newest scored frame.
+    last: Option<Last>,
+    map: Vec<f32>,
+    reason: Option<NotScored>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    frame: u64,
+    time: Option<Duration>,
+    logit: f32,
+    /// Relative to the box, which may have moved since.
+    region: Rect,
+}
+
+/// Scores frame after frame of one stream.
+#[derive(Debug)]
+pub struct Engine {
+    scorer: Scorer,
+    locator: Option<Locator>,
+    tracker: Tracker,
+    cropper: Cropper,
+    calibration: Calibration,
+    source: FaceSource,
+    limits: Limits,
+    frame: u64,
+    located: Option<u64>,
+    tracks: HashMap<u64, TrackState>,
+    stats: Stats,
+    // Kept from frame to frame for their memory.
+    faces: Vec<ScoredFace>,
+    found: Vec<Face>,
+    sightings: Vec<Sighting>,
+    ids: Vec<u64>,
+    batch: Vec<usize>,
+}
+
+impl Engine {
+    /// Loads the models.
+    ///
+    /// # Errors
+    ///
+    /// Models that do not load or do not fit, thresholds that do not belong together.
+    pub fn new(model: &Model, options: EngineOptions) -> Result<Self, EngineError> {
+        let scorer = Scorer::new(model, options.contract.clone(), &options.session)?;
+        let mut calibration = Calibration::from(&scorer.contract().score);
+        calibration.fake_above = options.fake_above.unwrap_or(calibration.fake_above);
+        calibration.real_below = options.real_below.unwrap_or(calibration.real_below);
+        let Calibration { fake_above, real_below, .. } = calibration;
+        if !(0.0 <= real_below && real_below <= fake_above && fake_above <= 1.0) {
+            return Err(EngineError::Thresholds { real_below, fake_above });
+        }
+        let locator = match (options.face_source, &options.face_model) {
+            (FaceSource::Upstream | FaceSource::Frame, _) => None,
+            (_, Some(model)) => Some(Locator::new(model, &options.session, options.locate)?),
+            (_, None) => Some(Locator::seetaface(options.locate)?),
+        };
+        Ok(Self {
+            scorer,
+            locator,
+            tracker: Tracker::new(TrackOptions::default()),
+            cropper: Cropper::default(),
+            calibration,
+            source: options.face_source,
+            limits: options.limits,
+            frame: 0,
+            located: None,
+            tracks: HashMap::new(),
+            stats: Stats::default(),
+            faces: vec![],
+            found: vec![],
+            sightings: vec![],
+            ids: vec![],
+            batch: vec![],
+        })
+    }
+
+    /// The scoring model, and what runs it.
+    pub fn scorer(&self) -> &Scorer {
+        &self.scorer
+    }
+
+    /// The face detector, unless faces come from elsewhere only.
+    pub fn locator(&self) -> Option<&Locator> {
+        self.locator.as_ref()
+    }
+
+    /// The provider that runs the scoring model.
+    pub fn provider(&self) -> Provider {
+        self.scorer.provider()
+    }
+
+    /// Changes how much of the work is done, from the next frame on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// What has been done so far.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// Ends all tracks: after a seek, a flush or a cut nothing is where it was.
+    pub fn reset(&mut self) {
+        self.tracker.reset();
+        self.tracks.clear();
+        self.located = None;
+    }
+
+    /// Scores a frame. `upstream` are the faces that somebody upstream has found in it; `time` is the frame's place in the
+    /// stream, for [`FaceScore::age`]. The result stands, the largest face first, in [`Engine::faces`] until the next frame.
+    ///
+    /// # Errors
+    ///
+    /// Where the face detector fails, there are no faces; where the scoring model fails, those that should have been scored
+    /// are [`NotScored::RunFailed`]. The next frame may go well again.
+    pub fn process(
+        &mut self,
+        frame: &FrameView<'_>,
+        upstream: &[UpstreamFace],
+        time: Option<Duration>,
+        options: Option<&RunOptions>,
+    ) -> Result<&[ScoredFace], EngineError> {
+        let number = self.frame;
+        self.frame += 1;
+        self.stats.frames += 1;
+        self.faces.clear();
+        self.find(frame, upstream, number)?;
+        self.stats.faces += self.faces.len() as u64;
+        let result = self.score(frame, number, time, options);
+        self.conclude(number, time);
+        result.map(|()| &self.faces[..])
+    }
+
+    /// The faces of the last frame, the largest first.
+    pub fn faces(&self) -> &[ScoredFace] {
+        &self.faces
+    }
+
+    /// Whether a track still lives.
+    pub fn is_followed(&self, track: u64) -> bool {
+        self.tracker.get(track).is_some()
+    }
+
+    /// The newest map of a track: width, height and logits row by row, whose mean is [`FaceScore::logit`].
+    pub fn map(&self, track: u64) -> Option<(usize, usize, &[f32])> {
+        let (width, height) = self.scorer.map_size()?;
+        let values = &self.tracks.get(&track)?.map;
+        (values.len() == width * height).then_some((width, height, values))
+    }
+
+    /// Fills [`Engine::faces`] with boxes and tracks.
+    fn find(&mut self, frame: &FrameView<'_>, upstream: &[UpstreamFace], number: u64) -> Result<(), EngineError> {
+        let whole = Rect::new(0.0, 0.0, frame.width() as f32, frame.height() as f32);
+        let from_upstream = match self.source {
+            FaceSource::Frame => {
+                self.faces.push(face(whole, 1.0, None));
+                self.follow(number, |_| Some(0));
+                return Ok(());
+            }
+            FaceSource::Upstream => true,
+            FaceSource::Auto => !upstream.is_empty(),
+            FaceSource::Detect => false,
+        };
+        if from_upstream {
+            self.faces.extend(upstream.iter().enumerate().map(|(i, f)| face(f.bbox, f.confidence, Some(i))));
+            // What cannot be a face stands last; a stable sort keeps the order of equals.
+            let size = |f: &ScoredFace| if f.bbox.intersection(&whole).is_some() { f.bbox.area() } else { -1.0 };
+            self.faces.sort_by(|a, b| size(b).total_cmp(&size(a)));
+            let bad = self.faces.iter().rev().take_while(|f| size(f) < 0.0).count();
+            let good = self.faces.len() - bad;
+            self.faces[good..].iter_mut().for_each(|f| f.outcome = Err(NotScored::InvalidBox));
+            self.follow(number, |f| f.upstream.and_then(|i| upstream[i].id));
+            return Ok(());
+        }
+        let due = self.located.is_none_or(|last| number - last >= u64::from(self.limits.detect_interval.max(1)));
+        if let (true, Some(locator)) = (due, &mut self.locator) {
+            let start = std::time::Instant::now();
+            let result = locator.locate(frame, &mut self.found);
+            self.stats.locating += start.elapsed();
+            result?;
+            self.located = Some(number);
+            self.faces.extend(self.found.iter().map(|f| face(f.bbox, f.confidence, None)));
+            self.faces.sort_by(|a, b| b.bbox.area().total_cmp(&a.bbox.area()));
+            self.follow(number, |_| None);
+        } else {
+            // Only tracks that were seen when faces were last looked for: the others are gone from the picture.
+            let seen = self.located;
+            let tracks = self.tracker.predicted(number).filter(|(t, _)| Some(t.seen) == seen);
+            self.faces.extend(tracks.map(|(t, bbox)| ScoredFace { track: t.id, ..face(bbox, 0.0, None) }));
+            self.faces.sort_by(|a, b| b.bbox.area().total_cmp(&a.bbox.area()));
+        }
+        Ok(())
+    }
+
+    /// Gives the faces that can be ones their tracks.
+    fn follow(&mut self, number: u64, name: impl Fn(&ScoredFace) -> Option<u64>) {
+        let valid = |f: &&ScoredFace| f.outcome != Err(NotScored::InvalidBox);
+        self.sightings.clear();
+        self.sightings.extend(
+            self.faces.iter().filter(valid).take(MAX_TRACKED).map(|f| Sighting { bbox: f.bbox, upstream: name(f) }),
+        );
+        self.tracker.update(number, &self.sightings, &mut self.ids);
+        for ended in self.tracker.ended() {
+            self.tracks.remove(ended);
+        }
+        // The valid faces stand first.
+        for (face, id) in self.faces.iter_mut().zip(&self.ids) {
+            face.track = *id;
+        }
+    }
+
+    /// Scores those faces that are large enough and due.
+    fn score(
+        &mut self,
+        frame: &FrameView<'_>,
+        number: u64,
+        time: Option<Duration>,
+        options: Option<&RunOptions>,
+    ) -> Result<(), EngineError> {
+        let start = std::time::Instant::now();
+        self.batch.clear();
+        let mut eligible = 0;
+        let crop = self.scorer.contract().crop.clone();
+        for (index, face) in self.faces.iter_mut().enumerate() {
+            if face.outcome == Err(NotScored::InvalidBox) {
+                continue;
+            }
+            if face.bbox.w.min(face.bbox.h) < self.limits.min_face_size as f32 {
+                face.outcome = Err(NotScored::TooSmall);
+                continue;
+            }
+            if eligible == self.limits.max_faces || face.track == 0 {
+                face.outcome = Err(NotScored::TooMany);
+                continue;
+            }
+            eligible += 1;
+            let state = self.tracks.entry(face.track).or_default();
+            let interval = u64::from(self.limits.score_interval.max(1));
+            if state.last.is_some_and(|last| number - last.frame < interval) {
+                continue;
+            }
+            let region = match self.source {
+                FaceSource::Frame => face.bbox,
+                _ => crop.region(&face.bbox),
+            };
+            let spec = *self.scorer.spec();
+            let slot = self.scorer.crop_mut(self.batch.len());
+            match self.cropper.crop(frame, &region, &spec, slot) {
+                Ok(()) => self.batch.push(index),
+                Err(_) => state.reason = Some(NotScored::InvalidBox),
+            }
+        }
+        self.stats.cropping += start.elapsed();
+
+        let start = std::time::Instant::now();
+        let result = self.scorer.run(self.batch.len(), options);
+        self.stats.scoring += start.elapsed();
+        for (slot, &index) in self.batch.iter().enumerate() {
+            let face = &self.faces[index];
+            let Some(state) = self.tracks.get_mut(&face.track) else { continue };
+            match self.scorer.evidence(slot) {
+                Err(reason) => state.reason = Some(reason),
+                Ok(evidence) => {
+                    self.stats.scored += 1;
+                    state.reason = None;
+                    state.score.add(evidence.logit, &self.calibration);
+                    let region = match self.source {
+                        FaceSource::Frame => face.bbox,
+                        _ => crop.region(&face.bbox),
+                    };
+                    let Rect { x, y, w, h } = region;
+                    let region =
+                        Rect::new(x - face.bbox.x, y - face.bbox.y, w, h).scaled(1.0 / face.bbox.w, 1.0 / face.bbox.h);
+                    state.last = Some(Last { frame: number, time, logit: evidence.logit, region });
+                    state.map.clear();
+                    state.map.extend(evidence.map.iter().flat_map(|m| m.values));
+                }
+            }
+        }
+        Ok(result?)
+    }
+
+    /// Writes what is known of its track to each face that has no reason against a score yet.
+    fn conclude(&mut self, number: u64, time: Option<Duration>) {
+        for face in &mut self.faces {
+            let Some(state) = self.tracks.get(&face.track) else { continue };
+            face.verdict = state.score.verdict();
+            if matches!(face.outcome, Err(reason) if reason != NotScored::RunFailed) {
+                continue;
+            }
+            face.outcome = match (state.reason, &state.last) {
+                (Some(reason), _) => Err(reason),
+                (None, None) => Err(NotScored::RunFailed),
+                (None, Some(last)) => {
+                    let age = match (time, last.time) {
+                        _ if last.frame == number => Duration::ZERO,
+                        (Some(now), Some(then)) => now.saturating_sub(then),
+                        _ => Duration::ZERO,
+                    };
+                    let r = last.region.scaled(face.bbox.w, face.bbox.h);
+                    Ok(FaceScore {
+                        score: self.calibration.score(state.score.logit()),
+                        frame_score: self.calibration.score(last.logit),
+                        logit: last.logit,
+                        age,
+                        region: Rect::new(r.x + face.bbox.x, r.y + face.bbox.y, r.w, r.h),
+                    })
+                }
+            };
+        }
+    }
+}
+
+/// A face of which nothing but the place is known yet.
+fn face(bbox: Rect, confidence: f32, upstream: Option<usize>) -> ScoredFace {
+    let outcome = Err(NotScored::RunFailed);
+    ScoredFace { track: 0, bbox, confidence, verdict: Verdict::Undecided, outcome, upstream }
+}
