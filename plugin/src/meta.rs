@@ -159,6 +159,13 @@ impl Scores {
         Self::read(meta.structure())
     }
 
+    /// The same fields under another name, for messages.
+    pub(crate) fn to_structure(&self, name: &str) -> gst::Structure {
+        let mut s = gst::Structure::new_empty(name);
+        self.write(&mut s);
+        s
+    }
+
     fn write(&self, s: &mut gst::StructureRef) {
         s.set("version", VERSION);
         s.set("frame", self.frame);
