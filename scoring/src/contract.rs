@@ -371,6 +371,9 @@ fn scalar(text: &str) -> toml::Value {
 fn text(value: &toml::Value) -> String {
     match value {
         toml::Value::String(s) => s.clone(),
+        // Every number of a contract is an `f32`: its shortest form, not that of the `f64` that TOML makes of it.
+        toml::Value::Float(f) => format!("{:?}", *f as f32),
+        toml::Value::Array(a) => format!("[{}]", a.iter().map(text).collect::<Vec<_>>().join(", ")),
         other => other.to_string(),
     }
 }
@@ -387,7 +390,7 @@ mod tests {
             width = 256
             height = 256
             channels = \"rgb\"
-            mean = [0.5, 0.5, 0.5]
+            mean = [0.485, 0.456, 0.406]
             [output]
             probability = \"Identity\"
             of = \"real\"
@@ -399,7 +402,8 @@ mod tests {
         let contract = Contract::from_toml(toml).unwrap();
         assert_eq!(contract.output.of, Class::Real);
         let flat = contract.to_metadata();
-        assert_eq!(flat["input.mean"], "[0.5, 0.5, 0.5]");
+        assert_eq!(flat["input.mean"], "[0.485, 0.456, 0.406]");
+        assert_eq!(flat["input.scale"], "0.003921569");
         assert_eq!(flat["output.probability"], "Identity");
         let back = Contract::from_metadata(flat.iter().map(|(k, v)| (k.as_str(), v.as_str()))).unwrap().unwrap();
         assert_eq!(back, contract);

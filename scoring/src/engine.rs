@@ -335,7 +335,8 @@ impl Engine {
         if from_upstream {
             self.faces.extend(upstream.iter().enumerate().map(|(i, f)| face(f.bbox, f.confidence, Some(i))));
             // What cannot be a face stands last; a stable sort keeps the order of equals.
-            let size = |f: &ScoredFace| if f.bbox.intersection(&whole).is_some() { f.bbox.area() } else { -1.0 };
+            let can_be = |b: &Rect| b.is_valid() && b.intersection(&whole).is_some();
+            let size = |f: &ScoredFace| if can_be(&f.bbox) { f.bbox.area() } else { -1.0 };
             self.faces.sort_by(|a, b| size(b).total_cmp(&size(a)));
             let bad = self.faces.iter().rev().take_while(|f| size(f) < 0.0).count();
             let good = self.faces.len() - bad;

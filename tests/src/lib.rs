@@ -14,7 +14,7 @@ pub fn root() -> PathBuf {
 
 /// The clip that the project carries.
 pub fn sample() -> PathBuf {
-    root().join("pipelines/sample/sample.mp4")
+    root().join("pipelines/sample/collins.mp4")
 }
 
 /// Material that is not part of the project: `../shared/data/NAME`. Says that a test is skipped where it is absent.

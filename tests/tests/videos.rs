@@ -17,7 +17,8 @@ fn check_maps(scores: &[Scores]) {
 #[test]
 fn the_sample_has_a_face_that_is_found_and_scored() {
     let sample = sample();
-    let scores = scores_of(&format!("filesrc location={} ! decodebin ! deepfakescore ! fakesink name=out", sample.display()));
+    let scores =
+        scores_of(&format!("filesrc location={} ! decodebin ! deepfakescore ! fakesink name=out", sample.display()));
     let scores = scores.unwrap();
     check_maps(&scores);
     let scored = scores.iter().filter(|s| s.faces.iter().any(|f| f.outcome.is_ok())).count();

@@ -24,7 +24,12 @@ pub(crate) fn mean(input: &str, output: &str, axes: &[i64]) -> NodeProto {
     NodeProto::new("ReduceMean", &[input], &[output], attributes)
 }
 
-pub(crate) fn write_model(path: &Path, nodes: Vec<NodeProto>, initializer: Vec<TensorProto>, metadata: &[(&str, &str)]) {
+pub(crate) fn write_model(
+    path: &Path,
+    nodes: Vec<NodeProto>,
+    initializer: Vec<TensorProto>,
+    metadata: &[(&str, &str)],
+) {
     let side = SIDE as i64;
     let entry = |(k, v): &(&str, &str)| StringStringEntryProto { key: Some((*k).into()), value: Some((*v).into()) };
     let proto = ModelProto {
