@@ -73,7 +73,7 @@ fn every_usual_decoder_at_every_shape() {
         ("h264-10.mkv", (640, 360), "video/x-raw,format=I420_10LE ! x264enc speed-preset=ultrafast ! matroskamux"),
         ("h265.mp4", (360, 640), "x265enc speed-preset=ultrafast ! h265parse ! mp4mux"),
         ("vp9.webm", (479, 361), "vp9enc deadline=1 cpu-used=8 ! webmmux"),
-        ("mpeg4.avi", (320, 480), "avenc_mpeg4 ! avimux"),
+        ("mpeg4.mp4", (320, 480), "avenc_mpeg4 ! mpeg4videoparse ! mp4mux"),
         ("mjpeg.mkv", (361, 479), "jpegenc ! matroskamux"),
         ("interlaced.mkv", (720, 576), "x264enc speed-preset=ultrafast interlaced=true ! matroskamux"),
     ] {
