@@ -36,8 +36,8 @@ fn encoded(folder: &std::path::Path, name: &str, size: (u32, u32), tail: &str) -
     init();
     let path = folder.join(name);
     let pipeline = gst::parse::launch(&format!(
-        "filesrc location={} ! decodebin ! identity eos-after=12 ! videoconvertscale add-borders=true \
-         ! video/x-raw,width={},height={} ! identity ! {tail} ! filesink location={}",
+        "filesrc location={} ! decodebin ! identity eos-after=12 single-segment=true ! videoconvertscale add-borders=true \
+         ! video/x-raw,width={},height={},pixel-aspect-ratio=1/1 ! identity ! {tail} ! filesink location={}",
         sample().display(),
         size.0,
         size.1,
@@ -73,7 +73,7 @@ fn every_usual_decoder_at_every_shape() {
         ("h264-10.mkv", (640, 360), "video/x-raw,format=I420_10LE ! x264enc speed-preset=ultrafast ! matroskamux"),
         ("h265.mp4", (360, 640), "x265enc speed-preset=ultrafast ! h265parse ! mp4mux"),
         ("vp9.webm", (479, 361), "vp9enc deadline=1 cpu-used=8 ! webmmux"),
-        ("mpeg4.mp4", (320, 480), "avenc_mpeg4 ! mpeg4videoparse ! mp4mux"),
+        ("mpeg4.mkv", (320, 480), "avenc_mpeg4 ! matroskamux"),
         ("mjpeg.mkv", (361, 479), "jpegenc ! matroskamux"),
         ("interlaced.mkv", (720, 576), "x264enc speed-preset=ultrafast interlaced=true ! matroskamux"),
     ] {
