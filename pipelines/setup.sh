@@ -13,6 +13,8 @@ source "$setup_folder/setup/packages.sh"
 source "$setup_folder/setup/rust.sh"
 # shellcheck source=pipelines/setup/wheels.sh
 source "$setup_folder/setup/wheels.sh"
+# shellcheck source=pipelines/setup/peers.sh
+source "$setup_folder/setup/peers.sh"
 
 # setup score|tests: afterwards cargo is on PATH, and $onnxruntime is the library that belongs beside the plugin.
 setup() {
@@ -28,6 +30,7 @@ setup() {
     setup_onnxruntime
     if [[ $1 == tests ]]; then
         setup_libtorch
+        setup_peers
         setup_cargo_deny
     fi
     # Closing alone would leave the lock with any daemon that a package started.

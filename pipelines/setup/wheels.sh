@@ -22,7 +22,7 @@ wheel() {
 # wheels_missing score|tests: will the set-up need pip?
 wheels_missing() {
     ! unpacked onnxruntime onnxruntime "${ORT_DYLIB_PATH:-}" ||
-        { [[ $1 == tests ]] && ! unpacked libtorch torch "${LIBTORCH:-}${LIBTORCH_USE_PYTORCH:-}"; }
+        { [[ $1 == tests ]] && { ! unpacked libtorch torch "${LIBTORCH:-}${LIBTORCH_USE_PYTORCH:-}" || peers_missing; }; }
 }
 
 # unpacked FOLDER WHEEL OWN: is it there, of the version written above, or did the user name one of their own?
