@@ -6,14 +6,19 @@
 use gst::glib;
 
 mod frame;
+pub mod json;
 pub mod meta;
+pub mod overlay;
+pub mod record;
 mod runtime;
 pub mod score;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     runtime::prepare(plugin);
     meta::register();
-    score::register(plugin)
+    score::register(plugin)?;
+    overlay::register(plugin)?;
+    json::register(plugin)
 }
 
 gst::plugin_define!(

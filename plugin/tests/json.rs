@@ -1,0 +1,673 @@
+//! `deepfakejson`: one line a frame, whatever happens to the pads, and never a frame of video less.
+
+use std::sync::mpsc;
+use std::time::{Duration, SystemTime};
+
+use deepfake_scoring::geometry::Rect;
+use deepfake_scoring::score::NotScored;
+use deepfake_scoring::verdict::Verdict;
+use gst::prelude::*;
+use gst_check::Harness;
+use gstdeepfake::meta::{META_NAME, Scores};
+use gstdeepfake::record::SCHEMA;
+use serde_json::{Value, json};
+
+mod results;
+
+const CAPS: &str = "video/x-raw,format=I420,width=320,height=240,framerate=25/1";
+
+/// A harness on the video and one on the records of one element.
+struct Rig {
+    element: gst::Element,
+    video: Harness,
+    json: Option<Harness>,
+    bus: gst::Bus,
+}
+
+/// Which source pads are linked.
+#[derive(Clone, Copy, PartialEq)]
+enum Links {
+    Both,
+    Video,
+    Json,
+}
+
+impl Rig {
+    fn new(links: Links, live: bool, properties: &[(&str, &str)]) -> Self {
+        results::init();
+        let element = gst::ElementFactory::make("deepfakejson").build().unwrap();
+        for (name, value) in properties {
+            element.set_property_from_str(name, value);
+        }
+        let bus = gst::Bus::new();
+        element.set_bus(Some(&bus));
+        let mut video = Harness::with_element(&element, Some("sink"), (links != Links::Json).then_some("src"));
+        video.set_live(live);
+        let json = (links != Links::Video).then(|| Harness::with_element(&element, None, Some("json")));
+        video.play();
+        video.set_src_caps_str(CAPS);
+        Self { element, video, json, bus }
+    }
+
+    fn push(&mut self, number: u64, scores: Option<Scores>) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let mut buffer = gst::Buffer::with_size(320 * 240 * 3 / 2).unwrap();
+        let header = buffer.get_mut().unwrap();
+        header.set_pts(pts(number));
+        header.set_duration(gst::ClockTime::from_mseconds(40));
+        if let Some(scores) = scores {
+            scores.attach(header).unwrap();
+        }
+        self.video.push(buffer)
+    }
+
+    fn pull(&mut self) -> (gst::Buffer, Value) {
+        let buffer = self.json.as_mut().unwrap().pull().unwrap();
+        let line = one_line(&buffer);
+        (buffer, line)
+    }
+
+    fn lost(&self) -> u64 {
+        self.element.property("lost-records")
+    }
+
+    /// The warnings posted so far.
+    fn warnings(&self) -> Vec<String> {
+        std::iter::from_fn(|| self.bus.pop_filtered(&[gst::MessageType::Warning]))
+            .map(|message| match message.view() {
+                gst::MessageView::Warning(w) => {
+                    assert!(w.details().unwrap().get::<u64>("lost-records").unwrap() > 0);
+                    w.error().message().to_owned()
+                }
+                _ => unreachable!(),
+            })
+            .collect()
+    }
+}
+
+fn pts(number: u64) -> gst::ClockTime {
+    gst::ClockTime::from_mseconds(40) * number
+}
+
+/// The one line in a buffer, which obeys the schema.
+fn one_line(buffer: &gst::BufferRef) -> Value {
+    let map = buffer.map_readable().unwrap();
+    let text = std::str::from_utf8(&map).unwrap();
+    assert_eq!(text.find('\n'), Some(text.len() - 1), "{text}");
+    let line = serde_json::from_str(text).unwrap();
+    validate(&line);
+    line
+}
+
+fn validate(line: &Value) {
+    static SCHEMA_VALIDATOR: std::sync::LazyLock<jsonschema::Validator> = std::sync::LazyLock::new(|| {
+        let schema = serde_json::from_str(SCHEMA).unwrap();
+        jsonschema::draft202012::meta::validate(&schema).unwrap();
+        jsonschema::validator_for(&schema).unwrap()
+    });
+    let errors: Vec<String> =
+        SCHEMA_VALIDATOR.iter_errors(line).map(|e| format!("{}: {e}", e.instance_path())).collect();
+    assert!(errors.is_empty(), "{line}\n{errors:#?}");
+}
+
+fn some_scores(frame: u64) -> Scores {
+    let left = results::face(1, Rect::new(0.1, 0.25, 0.25, 0.5), Verdict::Fake, 0.875);
+    let right = results::unscored(u64::MAX, Rect::new(0.9, 0.9, 0.2, 0.2), NotScored::TooSmall);
+    results::scores(frame, vec![left, right])
+}
+
+#[test]
+fn a_line_says_all_that_is_known() {
+    let mut rig = Rig::new(Links::Both, false, &[("stream-name", "studio 1")]);
+    let scores = some_scores(0);
+    rig.push(3, Some(scores.clone())).unwrap();
+    let (buffer, line) = rig.pull();
+    assert_eq!((buffer.pts(), buffer.duration()), (Some(pts(3)), Some(gst::ClockTime::from_mseconds(40))));
+    let map = scores.faces[0].outcome.as_ref().unwrap().map.as_ref().unwrap();
+    let values: Vec<f64> = map.values.iter().map(|v| (f64::from(*v) * 1e4).round() / 1e4).collect();
+    assert_eq!(
+        line,
+        json!({
+            "schema_version": 1,
+            "frame": 0,
+            "mode": "every-frame",
+            "skipped": 0,
+            "pts": 120_000_000,
+            "running_time": 120_000_000,
+            "utc": null,
+            "stream": "studio 1",
+            "size": { "width": 320, "height": 240 },
+            "faces": [
+                {
+                    "track": 1,
+                    "box": { "x": 32.0, "y": 60.0, "w": 80.0, "h": 120.0 },
+                    "face_confidence": 0.97,
+                    "score": 0.875,
+                    "frame_score": 0.875,
+                    "logit": 1.94591,
+                    "verdict": "fake",
+                    "age_ms": 0.0,
+                    "map": {
+                        "width": 7,
+                        "height": 7,
+                        "region": { "x": 5.33, "y": 20.0, "w": 133.33, "h": 200.0 },
+                        "values": values,
+                    },
+                },
+                {
+                    "track": u64::MAX,
+                    "box": { "x": 288.0, "y": 216.0, "w": 64.0, "h": 48.0 },
+                    "face_confidence": 0.6,
+                    "verdict": "undecided",
+                    "not_scored": "too-small",
+                },
+            ],
+            "model": { "name": "test", "sha256": "0123456789abcdef".repeat(4), "provider": "cpu" },
+        })
+    );
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    assert!((mean - line["faces"][0]["logit"].as_f64().unwrap()).abs() < 1e-3);
+}
+
+#[test]
+fn every_reason_and_verdict_is_in_the_schema() {
+    let mut rig = Rig::new(Links::Json, false, &[]);
+    let bbox = Rect::new(0.0, 0.0, 0.5, 0.5);
+    let mut faces: Vec<_> = NotScored::ALL.into_iter().map(|r| results::unscored(1, bbox, r)).collect();
+    faces.extend(Verdict::ALL.into_iter().map(|v| results::face(2, bbox, v, 0.5)));
+    let count = faces.len();
+    rig.push(0, Some(results::scores(0, faces))).unwrap();
+    assert_eq!(rig.pull().1["faces"].as_array().unwrap().len(), count);
+}
+
+#[test]
+fn a_frame_without_faces_and_one_without_scores_are_told_apart() {
+    let mut rig = Rig::new(Links::Both, false, &[]);
+    rig.push(0, Some(results::scores(0, Vec::new()))).unwrap();
+    rig.push(1, None).unwrap();
+    let mut unreadable = gst::Buffer::with_size(16).unwrap();
+    gst::meta::CustomMeta::add(unreadable.get_mut().unwrap(), META_NAME).unwrap();
+    rig.video.push(unreadable).unwrap();
+
+    let (_, line) = rig.pull();
+    assert_eq!((&line["faces"], line.get("missing")), (&json!([]), None));
+    for (frame, missing) in [(1, "no-scores"), (2, "unreadable-scores")] {
+        let (_, line) = rig.pull();
+        assert_eq!(
+            (&line["frame"], &line["missing"], &line["faces"], &line["model"]),
+            (&json!(frame), &json!(missing), &Value::Null, &Value::Null)
+        );
+    }
+}
+
+#[test]
+fn maps_can_be_left_out() {
+    let mut rig = Rig::new(Links::Both, false, &[("maps", "false")]);
+    rig.push(0, Some(some_scores(0))).unwrap();
+    let (_, line) = rig.pull();
+    assert_eq!(line["faces"][0].get("map"), None);
+    assert_eq!(line["faces"][0]["score"], json!(0.875));
+}
+
+#[test]
+fn video_passes_untouched_and_uncopied() {
+    let mut rig = Rig::new(Links::Both, false, &[]);
+    let mut buffer = gst::Buffer::from_slice([7u8; 64]);
+    some_scores(0).attach(buffer.get_mut().unwrap()).unwrap();
+    let before = buffer.as_ptr();
+    rig.video.push(buffer).unwrap();
+    let mut out = rig.video.pull().unwrap();
+    assert_eq!(out.as_ptr(), before);
+    // Nor does the element hold it any longer.
+    assert!(out.get_mut().is_some());
+}
+
+#[test]
+fn a_frame_without_a_time_has_a_line_without_one() {
+    let mut rig = Rig::new(Links::Both, true, &[]);
+    rig.video.push(gst::Buffer::with_size(16).unwrap()).unwrap();
+    let (buffer, line) = rig.pull();
+    assert_eq!(buffer.pts(), None);
+    assert_eq!((&line["pts"], &line["running_time"], &line["utc"]), (&Value::Null, &Value::Null, &Value::Null));
+}
+
+#[test]
+fn running_time_follows_the_segment() {
+    let mut rig = Rig::new(Links::Both, false, &[]);
+    let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    segment.set_start(pts(10));
+    segment.set_base(gst::ClockTime::SECOND);
+    rig.video.push_event(gst::event::Segment::new(&segment));
+    rig.push(5, None).unwrap();
+    rig.push(12, None).unwrap();
+    assert_eq!(rig.pull().1["running_time"], Value::Null);
+    assert_eq!(rig.pull().1["running_time"], json!(1_080_000_000));
+}
+
+#[test]
+fn live_frames_have_a_wall_clock_time() {
+    let mut rig = Rig::new(Links::Both, true, &[]);
+    rig.video.set_time(gst::ClockTime::from_seconds(5)).unwrap();
+    let before = SystemTime::now();
+    rig.push(75, None).unwrap();
+    let after = SystemTime::now();
+    // Due at 3 s, two seconds before what the clock shows.
+    let utc = utc_of(&rig.pull().1);
+    let taken = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).unwrap() - Duration::from_secs(2);
+    // Written to the microsecond.
+    assert!(taken(before) - Duration::from_micros(1) <= utc && utc <= taken(after), "{utc:?}");
+}
+
+fn utc_of(line: &Value) -> Duration {
+    let time = glib::DateTime::from_iso8601(line["utc"].as_str().unwrap(), None).unwrap();
+    Duration::from_secs(time.to_unix() as u64) + Duration::from_micros(time.microsecond() as u64)
+}
+
+#[test]
+fn the_time_of_the_sender_goes_before_ours() {
+    for (caps, nanoseconds) in
+        [("timestamp/x-unix", 1_767_225_600_250_000_000), ("timestamp/x-ntp", 3_976_214_400_250_000_000)]
+    {
+        for live in [false, true] {
+            let mut rig = Rig::new(Links::Both, live, &[]);
+            let mut buffer = gst::Buffer::with_size(16).unwrap();
+            let header = buffer.get_mut().unwrap();
+            for (caps, time) in [("timestamp/x-drifting", 1), (caps, nanoseconds)] {
+                gst::ReferenceTimestampMeta::add(
+                    header,
+                    &gst::Caps::new_empty_simple(caps),
+                    gst::ClockTime::from_nseconds(time),
+                    gst::ClockTime::NONE,
+                );
+            }
+            rig.video.push(buffer).unwrap();
+            assert_eq!(rig.pull().1["utc"], json!("2026-01-01T00:00:00.250000Z"), "{caps} {live}");
+        }
+    }
+}
+
+#[test]
+fn timecodes_are_written() {
+    let mut rig = Rig::new(Links::Both, false, &[]);
+    let mut buffer = gst::Buffer::with_size(16).unwrap();
+    let flags = gst_video::VideoTimeCodeFlags::DROP_FRAME;
+    let timecode =
+        gst_video::ValidVideoTimeCode::new(gst::Fraction::new(30000, 1001), None, flags, 10, 1, 2, 3, 0).unwrap();
+    gst_video::VideoTimeCodeMeta::add(buffer.get_mut().unwrap(), &timecode);
+    rig.video.push(buffer).unwrap();
+    assert_eq!(rig.pull().1["timecode"], json!("10:01:02;03"));
+}
+
+#[test]
+fn events_come_in_order_and_the_end_after_the_last_record() {
+    let mut rig = Rig::new(Links::Both, false, &[]);
+    for number in 0..100 {
+        rig.push(number, None).unwrap();
+    }
+    rig.video.push_event(gst::event::Gap::builder(pts(100)).duration(pts(1)).build());
+    rig.video.push_event(gst::event::Eos::new());
+    let json = rig.json.as_mut().unwrap();
+    for number in 0..100 {
+        let buffer = json.pull().unwrap();
+        assert_eq!(one_line(&buffer)["frame"], json!(number));
+        assert_eq!(buffer.flags().contains(gst::BufferFlags::DISCONT), number == 0);
+    }
+    let events: Vec<_> = (0..5).map(|_| json.pull_event().unwrap()).collect();
+    let types: Vec<_> = events.iter().map(|e| e.type_()).collect();
+    use gst::EventType::{Caps, Eos, Gap, Segment, StreamStart};
+    assert_eq!(types, [StreamStart, Caps, Segment, Gap, Eos]);
+    let gst::EventView::StreamStart(start) = events[0].view() else { unreachable!() };
+    assert!(start.stream_id().ends_with("/json"));
+    assert_eq!(json.buffers_received(), 100);
+    assert_eq!((rig.video.buffers_received(), rig.lost()), (100, 0));
+}
+
+#[test]
+fn tags_go_where_they_belong() {
+    let mut rig = Rig::new(Links::Both, false, &[]);
+    for scope in [gst::TagScope::Stream, gst::TagScope::Global] {
+        let mut tags = gst::TagList::new();
+        tags.make_mut().set_scope(scope);
+        tags.make_mut().add::<gst::tags::Title>(&"news", gst::TagMergeMode::Append);
+        rig.video.push_event(gst::event::Tag::new(tags));
+    }
+    rig.push(0, None).unwrap();
+    rig.pull();
+    let tags = |h: &mut Harness| {
+        std::iter::from_fn(|| h.try_pull_event())
+            .filter_map(|e| match e.view() {
+                gst::EventView::Tag(tag) => Some(tag.tag().scope()),
+                _ => None,
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(tags(&mut rig.video), [gst::TagScope::Stream, gst::TagScope::Global]);
+    assert_eq!(tags(rig.json.as_mut().unwrap()), [gst::TagScope::Global]);
+}
+
+#[test]
+fn caps_may_change_in_the_middle() {
+    let mut rig = Rig::new(Links::Both, false, &[]);
+    rig.push(0, None).unwrap();
+    rig.video.set_src_caps_str("video/x-raw,format=RGB,width=64,height=48,framerate=25/1");
+    rig.push(1, None).unwrap();
+    assert_eq!(rig.pull().1["size"], json!({ "width": 320, "height": 240 }));
+    assert_eq!(rig.pull().1["size"], json!({ "width": 64, "height": 48 }));
+    let count = |h: &mut Harness| {
+        std::iter::from_fn(|| h.try_pull_event()).filter(|e| e.type_() == gst::EventType::Caps).count()
+    };
+    assert_eq!(count(&mut rig.video), 2);
+    assert_eq!(count(rig.json.as_mut().unwrap()), 1);
+}
+
+#[test]
+fn any_kind_of_memory_is_accepted_and_caps_without_a_size_are_not() {
+    let mut rig = Rig::new(Links::Both, false, &[]);
+    rig.video.set_src_caps_str("video/x-raw(memory:GLMemory),format=RGBA,width=64,height=48,framerate=25/1");
+    rig.push(0, None).unwrap();
+    assert_eq!(rig.pull().1["size"], json!({ "width": 64, "height": 48 }));
+    let caps: gst::Caps = "video/x-raw,format=RGB".parse().unwrap();
+    assert!(!rig.video.push_event(gst::event::Caps::new(&caps)));
+}
+
+#[test]
+fn a_flush_empties_both_pads_and_the_stream_goes_on() {
+    let mut rig = Rig::new(Links::Both, false, &[]);
+    let (blocked, unblock) = block(&rig);
+    rig.push(0, None).unwrap();
+    blocked.recv().unwrap();
+    for number in 1..10 {
+        rig.push(number, None).unwrap();
+    }
+    for _ in 0..20 {
+        rig.video.push_event(gst::event::FlushStart::new());
+        rig.video.push_event(gst::event::FlushStop::new(true));
+    }
+    unblock();
+    rig.video.push_event(gst::event::Segment::new(&gst::FormattedSegment::<gst::ClockTime>::new()));
+    rig.push(50, None).unwrap();
+    let (buffer, line) = rig.pull();
+    assert_eq!((&line["frame"], &line["pts"]), (&json!(10), &json!(pts(50).nseconds())));
+    assert!(buffer.flags().contains(gst::BufferFlags::DISCONT));
+    assert_eq!((rig.lost(), rig.warnings()), (0, vec![]));
+}
+
+/// Blocks the json pad at the next record. Gives what tells that it is blocked, and what ends that.
+fn block(rig: &Rig) -> (mpsc::Receiver<()>, impl FnOnce() + use<>) {
+    let pad = rig.element.static_pad("json").unwrap();
+    let (tell, blocked) = mpsc::channel();
+    let probe = pad.add_probe(gst::PadProbeType::BLOCK | gst::PadProbeType::BUFFER, move |_, _| {
+        let _ = tell.send(());
+        gst::PadProbeReturn::Ok
+    });
+    (blocked, move || pad.remove_probe(probe.unwrap()))
+}
+
+#[test]
+fn a_slow_consumer_never_delays_live_video_and_gets_the_newest_records() {
+    let mut rig = Rig::new(Links::Both, true, &[("max-queued-records", "10")]);
+    let (blocked, unblock) = block(&rig);
+    rig.push(0, None).unwrap();
+    blocked.recv().unwrap();
+    // One record is stuck in the consumer. The test clock never moves: whatever waited for it would wait forever.
+    for number in 1..1000 {
+        rig.push(number, None).unwrap();
+        assert_eq!(rig.video.pull().unwrap().pts(), Some(pts(number - 1)));
+    }
+    assert_eq!(rig.lost(), 989);
+    let warnings = rig.warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("slower"), "{warnings:?}");
+    unblock();
+    let numbers: Vec<_> = (0..11)
+        .map(|_| {
+            let (buffer, line) = rig.pull();
+            (line["frame"].as_u64().unwrap(), buffer.flags().contains(gst::BufferFlags::DISCONT))
+        })
+        .collect();
+    let expected = [0, 990, 991, 992, 993, 994, 995, 996, 997, 998, 999].map(|n| (n, n == 0 || n == 990));
+    assert_eq!(numbers, expected);
+
+    // The burst is over: the next one is told again.
+    let (blocked, unblock) = block(&rig);
+    rig.push(1000, None).unwrap();
+    blocked.recv().unwrap();
+    for number in 1001..=1011 {
+        rig.push(number, None).unwrap();
+    }
+    assert_eq!((rig.lost(), rig.warnings().len()), (990, 1));
+    unblock();
+}
+
+#[test]
+fn files_lose_no_record_however_slow_the_consumer() {
+    results::init();
+    let pipeline = gst::parse::launch(
+        "videotestsrc num-buffers=500 ! video/x-raw,width=16,height=16 ! deepfakejson name=j max-queued-records=1 \
+         j.src ! fakesink \
+         j.json ! appsink name=records max-buffers=1 sync=false",
+    )
+    .unwrap()
+    .downcast::<gst::Pipeline>()
+    .unwrap();
+    let sink = pipeline.by_name("records").unwrap().downcast::<gst_app::AppSink>().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    for number in 0..500 {
+        let sample = sink.pull_sample().unwrap();
+        assert_eq!(one_line(sample.buffer().unwrap())["frame"], json!(number));
+    }
+    assert!(sink.pull_sample().is_err() && sink.is_eos());
+    assert_eq!(pipeline.by_name("j").unwrap().property::<u64>("lost-records"), 0);
+    pipeline.set_state(gst::State::Null).unwrap();
+}
+
+#[test]
+fn a_waiting_streaming_thread_is_woken_by_the_end() {
+    let mut rig = Rig::new(Links::Both, false, &[("max-queued-records", "1")]);
+    let (blocked, unblock) = block(&rig);
+    rig.push(0, None).unwrap();
+    blocked.recv().unwrap();
+    rig.push(1, None).unwrap();
+    let element = rig.element.clone();
+    let sink = element.static_pad("sink").unwrap();
+    let (tell, about_to_wait) = mpsc::channel();
+    sink.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        let _ = tell.send(());
+        gst::PadProbeReturn::Ok
+    });
+    std::thread::scope(|scope| {
+        let video = scope.spawn(|| rig.push(2, None));
+        about_to_wait.recv().unwrap();
+        element.set_state(gst::State::Null).unwrap();
+        // Taken or not: the frame came before or after the end.
+        assert!(matches!(video.join().unwrap(), Err(gst::FlowError::Flushing | gst::FlowError::Eos)));
+    });
+    unblock();
+}
+
+#[test]
+fn video_flows_and_losses_are_told_without_a_consumer() {
+    let mut rig = Rig::new(Links::Video, false, &[]);
+    for number in 0..50 {
+        rig.push(number, None).unwrap();
+        rig.video.pull().unwrap();
+    }
+    while rig.lost() < 50 {
+        std::thread::yield_now();
+    }
+    let warnings = rig.warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("not linked"), "{warnings:?}");
+
+    // Somebody comes later and gets what comes from then on.
+    let mut json = Harness::with_element(&rig.element, None, Some("json"));
+    rig.push(50, None).unwrap();
+    let buffer = json.pull().unwrap();
+    assert_eq!(one_line(&buffer)["frame"], json!(50));
+    assert!(buffer.flags().contains(gst::BufferFlags::DISCONT));
+    rig.json = Some(json);
+}
+
+#[test]
+fn records_flow_without_a_viewer() {
+    let mut rig = Rig::new(Links::Json, false, &[]);
+    for number in 0..50 {
+        rig.push(number, None).unwrap();
+        assert_eq!(rig.pull().1["frame"], json!(number));
+    }
+    assert!(rig.video.push_event(gst::event::Eos::new()));
+    while rig.json.as_mut().unwrap().pull_event().unwrap().type_() != gst::EventType::Eos {}
+    assert_eq!(rig.lost(), 0);
+}
+
+#[test]
+fn without_anybody_the_source_is_told() {
+    results::init();
+    let element = gst::ElementFactory::make("deepfakejson").build().unwrap();
+    let mut video = Harness::with_element(&element, Some("sink"), None);
+    video.play();
+    video.set_src_caps_str(CAPS);
+    // The answer of the json pad comes from its own thread.
+    while video.push(gst::Buffer::with_size(16).unwrap()).is_ok() {
+        std::thread::yield_now();
+    }
+    assert_eq!(video.push(gst::Buffer::with_size(16).unwrap()), Err(gst::FlowError::NotLinked));
+}
+
+#[test]
+fn a_broken_consumer_does_not_break_the_video() {
+    for (flow, viewer) in [
+        (gst::FlowError::Error, true),
+        (gst::FlowError::Eos, true),
+        (gst::FlowError::Flushing, true),
+        (gst::FlowError::Error, false),
+        (gst::FlowError::Eos, false),
+    ] {
+        let mut rig = Rig::new(if viewer { Links::Video } else { Links::Json }, false, &[]);
+        if let Some(json) = rig.json.take() {
+            drop(json);
+        }
+        let template =
+            gst::PadTemplate::new("sink", gst::PadDirection::Sink, gst::PadPresence::Always, &gst::Caps::new_any())
+                .unwrap();
+        let sink = gst::Pad::builder_from_template(&template).chain_function(move |_, _, _| Err(flow)).build();
+        sink.set_active(true).unwrap();
+        let pad = rig.element.static_pad("json").unwrap();
+        if let Some(peer) = pad.peer() {
+            pad.unlink(&peer).unwrap();
+        }
+        pad.link(&sink).unwrap();
+        if viewer {
+            for number in 0..50 {
+                rig.push(number, None).unwrap();
+                rig.video.pull().unwrap();
+            }
+            while rig.lost() < 50 {
+                std::thread::yield_now();
+            }
+            assert_eq!(rig.warnings().len(), 1, "{flow:?}");
+        } else {
+            // Nobody else wants anything: upstream is told why.
+            let mut number = 0;
+            let told = loop {
+                match rig.push(number, None) {
+                    Ok(_) => number += 1,
+                    Err(told) => break told,
+                }
+                std::thread::yield_now();
+            };
+            assert_eq!(told, flow);
+        }
+        pad.unlink(&sink).unwrap();
+    }
+}
+
+#[test]
+fn errors_of_the_video_reach_upstream() {
+    let mut rig = Rig::new(Links::Both, false, &[]);
+    rig.video.sinkpad().unwrap().set_active(false).unwrap();
+    assert_eq!(rig.push(0, None), Err(gst::FlowError::Flushing));
+}
+
+#[test]
+fn consumers_of_records_do_not_slow_the_decoder() {
+    let mut rig = Rig::new(Links::Both, false, &[]);
+    rig.push(0, None).unwrap();
+    rig.pull();
+    let qos =
+        || gst::event::Qos::builder(gst::QOSType::Underflow, 2.0, 5_000_000).timestamp(gst::ClockTime::SECOND).build();
+    let upstream = |rig: &mut Rig| {
+        std::iter::from_fn(|| rig.video.try_pull_upstream_event()).filter(|e| e.type_() == gst::EventType::Qos).count()
+    };
+    upstream(&mut rig);
+    rig.json.as_mut().unwrap().push_upstream_event(qos());
+    assert_eq!(upstream(&mut rig), 0);
+    rig.video.push_upstream_event(qos());
+    assert_eq!(upstream(&mut rig), 1);
+}
+
+#[test]
+fn records_go_to_a_file_as_they_are() {
+    results::init();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records.jsonl");
+    let pipeline = gst::parse::launch(
+        "videotestsrc num-buffers=20 name=v ! video/x-raw,format=NV12,width=64,height=48 ! deepfakejson name=j \
+         j.src ! fakesink \
+         j.json ! filesink name=f",
+    )
+    .unwrap()
+    .downcast::<gst::Pipeline>()
+    .unwrap();
+    pipeline.by_name("f").unwrap().set_property("location", path.to_str().unwrap());
+    results::attach(&pipeline.by_name("v").unwrap().static_pad("src").unwrap(), |n| Some(some_scores(n)));
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let message = pipeline
+        .bus()
+        .unwrap()
+        .timed_pop_filtered(gst::ClockTime::NONE, &[gst::MessageType::Eos, gst::MessageType::Error])
+        .unwrap();
+    assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
+    pipeline.set_state(gst::State::Null).unwrap();
+    let text = std::fs::read_to_string(path).unwrap();
+    assert_eq!(text.lines().count(), 20);
+    for (number, line) in text.lines().enumerate() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        validate(&line);
+        assert_eq!(line["frame"], json!(number));
+        assert_eq!(line["faces"].as_array().unwrap().len(), 2);
+    }
+}
+
+#[test]
+fn the_schema_refuses_what_is_wrong() {
+    let mut rig = Rig::new(Links::Json, false, &[]);
+    rig.push(0, Some(some_scores(0))).unwrap();
+    let (_, line) = rig.pull();
+    let schema = serde_json::from_str(SCHEMA).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for (pointer, value) in [
+        ("/schema_version", json!(2)),
+        ("/utc", json!("yesterday")),
+        ("/faces/0/verdict", json!("maybe")),
+        ("/faces/0/score", json!(1.5)),
+        ("/faces/1/not_scored", json!("why not")),
+        ("/faces", Value::Null),
+        ("/size/width", json!(0)),
+        ("/model/sha256", json!("none")),
+    ] {
+        let mut wrong = line.clone();
+        *wrong.pointer_mut(pointer).unwrap() = value;
+        assert!(!validator.is_valid(&wrong), "{pointer}");
+    }
+    for (pointer, key) in [("", "extra"), ("/faces/0", "not_scored"), ("/faces/0/map", "extra")] {
+        let mut wrong = line.clone();
+        wrong.pointer_mut(pointer).unwrap()[key] = json!("too-small");
+        assert!(!validator.is_valid(&wrong), "{pointer}/{key}");
+    }
+}
+
+#[test]
+fn everything_is_described() {
+    results::init();
+    results::assert_described("deepfakejson");
+}
