@@ -61,7 +61,8 @@ fn log(level: LogLevel, message: &str) {
     match level {
         LogLevel::Fatal | LogLevel::Error => tracing::error!(target: "onnxruntime", "{message}"),
         LogLevel::Warning => tracing::warn!(target: "onnxruntime", "{message}"),
-        LogLevel::Info => tracing::info!(target: "onnxruntime", "{message}"),
+        // It tells every step of its optimizer at this level.
+        LogLevel::Info => tracing::debug!(target: "onnxruntime", "{message}"),
         LogLevel::Verbose => tracing::trace!(target: "onnxruntime", "{message}"),
     }
 }

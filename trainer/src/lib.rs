@@ -1,1 +1,29 @@
-//! Under construction.
+//! Makes the deepfake detectors that the engine runs: faces on disk → split by source video → augmented batches → network →
+//! ONNX file that says how it wants to be fed.
+//!
+//! One TOML file ([`config`]) drives everything. [`data`] knows the faces, [`augment`] and [`loader`] bring them to the network,
+//! [`net`] is the network, [`optim`] changes it, [`train`] ties these together and [`checkpoint`] lets it go on where it was
+//! stopped. [`calibrate`] finds temperature and thresholds, [`export`] writes the ONNX file, [`evaluate`] scores faces with it through
+//! the engine, [`margin`] measures how crops lie around faces, and [`metrics`] says how good scores are.
+
+pub mod augment;
+pub mod calibrate;
+pub mod checkpoint;
+pub mod config;
+pub mod data;
+pub mod device;
+pub mod error;
+pub mod evaluate;
+pub mod export;
+pub mod loader;
+pub mod log;
+pub mod margin;
+pub mod memory;
+pub mod metrics;
+pub mod net;
+pub mod optim;
+pub mod seeded;
+pub mod train;
+
+pub use config::Config;
+pub use error::{Error, Result};

@@ -1,0 +1,221 @@
+//! What happens to a face before the network sees it.
+//!
+//! Geometry goes through the engine's own [`Cropper`], so that what is trained on is cut as what is scored. All that is drawn for
+//! one showing of a face stands in a [`Plan`], so that a pair of faces, or a face and its map, can go through the same.
+
+mod colour;
+mod degrade;
+
+use deepfake_scoring::contract::{Channels, Layout};
+use deepfake_scoring::crop::{Cropper, TensorSpec};
+use deepfake_scoring::frame::{Colorimetry, FrameView, PixelFormat, Plane, Scan};
+use deepfake_scoring::geometry::Rect;
+use rand::RngExt;
+use rand_pcg::Pcg64Mcg;
+
+use crate::config::{Augment, Input};
+use crate::data::Picture;
+use crate::error::Result;
+
+/// Cuts and changes faces; keeps its scratch memory.
+#[derive(Debug)]
+pub struct Augmenter {
+    cropper: Cropper,
+    spec: TensorSpec,
+    mean: [f32; 3],
+    std: [f32; 3],
+}
+
+/// The region of a picture that is cut, and whether it is mirrored. Relative to the picture, so that the same plan fits a face
+/// and a map of another size.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Geometry {
+    /// In parts of the picture's sides; (0, 0, 1, 1) is all of it.
+    pub region: Rect,
+    /// Left becomes right.
+    pub flip: bool,
+}
+
+impl Geometry {
+    /// The whole picture, as it is: what validation and scoring of a ready crop do.
+    pub const WHOLE: Self = Self { region: Rect::new(0.0, 0.0, 1.0, 1.0), flip: false };
+
+    fn draw(a: &Augment, rng: &mut Pcg64Mcg) -> Self {
+        let flip = rng.random_bool(a.flip);
+        let scale = between(rng, a.scale);
+        let aspect = between(rng, [-1.0, 1.0]) * a.aspect.ln() / 2.0;
+        let (w, h) = (scale * aspect.exp(), scale * (-aspect).exp());
+        let (dx, dy) = (between(rng, [-a.shift, a.shift]), between(rng, [-a.shift, a.shift]));
+        let (x, y) = (0.5 + dx - w / 2.0, 0.5 + dy - h / 2.0);
+        Self { region: Rect::new(x as f32, y as f32, w as f32, h as f32), flip }
+    }
+}
+
+/// All that is drawn for one showing of a face.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    geometry: Geometry,
+    rescale: Option<f64>,
+    blur: Option<f64>,
+    jpeg: Option<u8>,
+    colour: Option<colour::Change>,
+    noise: Option<(f64, u64)>,
+    erase: Option<(Rect, u64)>,
+}
+
+impl Plan {
+    /// Nothing but the resize.
+    pub const PLAIN: Self = Self {
+        geometry: Geometry::WHOLE,
+        rescale: None,
+        blur: None,
+        jpeg: None,
+        colour: None,
+        noise: None,
+        erase: None,
+    };
+
+    /// Draws everything; always the same number of draws, so that one switch does not change what another one gives.
+    pub fn draw(a: &Augment, rng: &mut Pcg64Mcg) -> Self {
+        let geometry = Geometry::draw(a, rng);
+        let rescale = chosen(rng, a.rescale, |r| between(r, a.rescale_to));
+        let blur = chosen(rng, a.blur, |r| between(r, a.blur_sigma));
+        let jpeg = chosen(rng, a.jpeg, |r| r.random_range(a.jpeg_quality[0]..=a.jpeg_quality[1]));
+        let gray = rng.random_bool(a.gray);
+        let by = a.colour_by;
+        let change = chosen(rng, a.colour, |r| colour::Change {
+            brightness: between(r, [1.0 - by, 1.0 + by]) as f32,
+            contrast: between(r, [1.0 - by, 1.0 + by]) as f32,
+            saturation: between(r, [1.0 - by, 1.0 + by]) as f32,
+        });
+        let colour = if gray { Some(change.unwrap_or_default().without_colour()) } else { change };
+        let noise = chosen(rng, a.noise, |r| (between(r, a.noise_sigma), r.random()));
+        let erase = chosen(rng, a.erase, |r| {
+            let side = between(r, a.erase_area).sqrt();
+            let aspect = between(r, [-0.6, 0.6]).exp();
+            let (w, h) = ((side * aspect).min(1.0), (side / aspect).min(1.0));
+            let (x, y) = (between(r, [0.0, 1.0 - w]), between(r, [0.0, 1.0 - h]));
+            (Rect::new(x as f32, y as f32, w as f32, h as f32), r.random())
+        });
+        Self { geometry, rescale, blur, jpeg, colour, noise, erase }
+    }
+
+    /// What is cut.
+    pub fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+}
+
+impl Augmenter {
+    /// For a network's input of `size` pixels.
+    pub fn new(input: &Input, size: usize) -> Self {
+        let spec = TensorSpec {
+            layout: Layout::Nhwc,
+            width: size,
+            height: size,
+            channels: Channels::Rgb,
+            scale: 1.0 / 255.0,
+            mean: [0.0; 3],
+            std: [1.0; 3],
+        };
+        Self { cropper: Cropper::default(), spec, mean: input.mean, std: input.std }
+    }
+
+    /// Numbers of one picture.
+    pub fn len(&self) -> usize {
+        self.spec.len()
+    }
+
+    /// A picture always has numbers.
+    pub fn is_empty(&self) -> bool {
+        self.spec.is_empty()
+    }
+
+    /// Writes the face as `plan` wants it to `out`: height, width, channels; normalized.
+    ///
+    /// # Errors
+    ///
+    /// When the region cannot be cut or the JPEG round trip fails.
+    pub fn apply(&mut self, picture: &Picture, plan: &Plan, out: &mut [f32]) -> Result<()> {
+        let degraded = degrade::degrade(&mut self.cropper, picture, plan.rescale, plan.blur, plan.jpeg)?;
+        let picture = degraded.as_ref().unwrap_or(picture);
+        cut(&mut self.cropper, picture, &plan.geometry.region, &self.spec, out)?;
+        if plan.geometry.flip {
+            mirror(out, self.spec.width, 3);
+        }
+        if let Some(change) = &plan.colour {
+            change.apply(out);
+        }
+        if let Some((sigma, seed)) = plan.noise {
+            colour::add_noise(out, sigma as f32, seed);
+        }
+        if let Some((area, seed)) = &plan.erase {
+            colour::erase(out, self.spec.width, self.spec.height, area, *seed);
+        }
+        for pixel in out.chunks_exact_mut(3) {
+            for c in 0..3 {
+                pixel[c] = (pixel[c] - self.mean[c]) / self.std[c];
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Augmenter {
+    /// Writes what of a map of the face `plan` shows to `out`, one number in [0, 255] a pixel: the map goes through the same geometry
+    /// as the face, so that its values lie over the pixels that they speak of.
+    ///
+    /// # Errors
+    ///
+    /// When the region cannot be cut.
+    pub fn map(&mut self, map: &FaceMap, plan: &Plan, out: &mut [f32]) -> Result<()> {
+        let plane = Plane { data: &map.0[..], stride: FaceMap::SIDE };
+        let sides = FaceMap::SIDE;
+        let frame = FrameView::new(PixelFormat::Gray8, sides, sides, Colorimetry::RGB, Scan::Progressive, &[plane])?;
+        let spec = TensorSpec { channels: Channels::Gray, scale: 1.0, ..self.spec };
+        let region = plan.geometry.region.scaled(sides as f32, sides as f32);
+        self.cropper.crop(&frame, &region, &spec, out)?;
+        if plan.geometry.flip {
+            mirror(out, spec.width, 1);
+        }
+        Ok(())
+    }
+}
+
+/// How much each part of a face matters, 0 to 255, in rows from the top left; it covers the whole picture, whatever its size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FaceMap(pub Box<[u8; FaceMap::SIDE * FaceMap::SIDE]>);
+
+impl FaceMap {
+    /// Values a row, and rows.
+    pub const SIDE: usize = 64;
+}
+
+/// Mirrors rows of `width` pixels of `channels` numbers.
+fn mirror(out: &mut [f32], width: usize, channels: usize) {
+    for row in out.chunks_exact_mut(width * channels) {
+        for x in 0..width / 2 {
+            for c in 0..channels {
+                row.swap(x * channels + c, (width - 1 - x) * channels + c);
+            }
+        }
+    }
+}
+
+fn between(rng: &mut Pcg64Mcg, [low, high]: [f64; 2]) -> f64 {
+    low + (high - low) * rng.random::<f64>()
+}
+
+/// Draws the value whether or not it is used.
+fn chosen<T>(rng: &mut Pcg64Mcg, probability: f64, value: impl FnOnce(&mut Pcg64Mcg) -> T) -> Option<T> {
+    let yes = rng.random_bool(probability);
+    let value = value(rng);
+    yes.then_some(value)
+}
+
+/// Cuts `region` (in parts of the picture's sides) with the engine's cropper.
+fn cut(cropper: &mut Cropper, picture: &Picture, region: &Rect, spec: &TensorSpec, out: &mut [f32]) -> Result<()> {
+    let frame = FrameView::rgb(picture.width, picture.height, &picture.data)?;
+    let region = region.scaled(picture.width as f32, picture.height as f32);
+    Ok(cropper.crop(&frame, &region, spec, out)?)
+}

@@ -1,0 +1,109 @@
+//! Temperature and thresholds, from faces that were not learned from.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::metrics::{log_loss, sigmoid};
+
+/// How scores become probabilities and verdicts, and on what that rests.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calibration {
+    /// Logits are divided by it.
+    pub temperature: f64,
+    /// Probabilities from here on speak for a fake.
+    pub fake_above: f64,
+    /// Probabilities up to here speak for a genuine face.
+    pub real_below: f64,
+    /// Share of the real faces that lie at or above `fake_above`.
+    pub false_alarms: f64,
+    /// Share of the fakes that lie at or below `real_below`.
+    pub misses: f64,
+    /// Real faces that it rests on.
+    pub real: usize,
+    /// Fakes that it rests on.
+    pub fake: usize,
+}
+
+/// Shares of errors that are wished for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Wish {
+    /// Of real faces above `fake_above`.
+    pub false_alarms: f64,
+    /// Of fakes below `real_below`.
+    pub misses: f64,
+}
+
+impl Default for Wish {
+    fn default() -> Self {
+        Self { false_alarms: 0.01, misses: 0.05 }
+    }
+}
+
+/// The temperature of the least log loss, and the thresholds closest to each other that keep the wished error rates.
+///
+/// # Errors
+///
+/// A class without a face, logits that are not finite, wishes outside of [0, 1).
+pub fn calibrate(logits: &[f64], fake: &[bool], wish: Wish) -> Result<Calibration> {
+    if !logits.iter().all(|z| z.is_finite()) {
+        return Err(Error::Data("there are logits that are not finite: nothing to calibrate".to_owned()));
+    }
+    if !(0.0..1.0).contains(&wish.false_alarms) || !(0.0..1.0).contains(&wish.misses) {
+        return Err(Error::Data("rates of false alarms and misses must be from 0 to below 1".to_owned()));
+    }
+    let temperature = temperature(logits, fake);
+    let of = |class: bool| -> Vec<f64> {
+        let mut p: Vec<f64> =
+            logits.iter().zip(fake).filter(|(_, f)| **f == class).map(|(z, _)| sigmoid(z / temperature)).collect();
+        p.sort_by(f64::total_cmp);
+        p
+    };
+    let (real, fakes) = (of(false), of(true));
+    if real.is_empty() || fakes.is_empty() {
+        return Err(Error::Data("calibration needs real and fake faces".to_owned()));
+    }
+    // Between the highest face that must not pass and its neighbour that may.
+    let may = (wish.false_alarms * real.len() as f64).floor() as usize;
+    let last = real.len() - 1 - may;
+    let mut fake_above = (real[last] + real.get(last + 1).copied().unwrap_or(1.0)) / 2.0;
+    let may = (wish.misses * fakes.len() as f64).floor() as usize;
+    let mut real_below = (fakes[may] + may.checked_sub(1).map_or(0.0, |i| fakes[i])) / 2.0;
+    if real_below > fake_above {
+        // The classes lie so far apart that nothing need stay undecided.
+        fake_above = (fake_above + real_below) / 2.0;
+        real_below = fake_above;
+    }
+    let share =
+        |of: &[f64], test: &dyn Fn(f64) -> bool| of.iter().filter(|p| test(**p)).count() as f64 / of.len() as f64;
+    Ok(Calibration {
+        temperature,
+        fake_above,
+        real_below,
+        false_alarms: share(&real, &|p| p >= fake_above),
+        misses: share(&fakes, &|p| p <= real_below),
+        real: real.len(),
+        fake: fakes.len(),
+    })
+}
+
+/// By golden section over its logarithm: the loss is convex in 1 / temperature and so has one minimum.
+fn temperature(logits: &[f64], fake: &[bool]) -> f64 {
+    let loss = |t: f64| log_loss(logits, fake, t.exp()).unwrap_or(0.0);
+    let ratio = (5f64.sqrt() - 1.0) / 2.0;
+    let (mut low, mut high) = (-4.0f64, 4.0f64);
+    let (mut a, mut b) = (high - ratio * (high - low), low + ratio * (high - low));
+    let (mut fa, mut fb) = (loss(a), loss(b));
+    while high - low > 1e-6 {
+        if fa <= fb {
+            (high, b, fb) = (b, a, fa);
+            a = high - ratio * (high - low);
+            fa = loss(a);
+        } else {
+            (low, a, fa) = (a, b, fb);
+            b = low + ratio * (high - low);
+            fb = loss(b);
+        }
+    }
+    ((low + high) / 2.0).exp()
+}

@@ -1,0 +1,170 @@
+//! A network's steps as ONNX nodes, with batch norms folded into the convolutions before them.
+
+use std::collections::HashSet;
+
+use deepfake_scoring::onnx::{AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto};
+
+use super::{INPUT, LOGIT, MAP};
+use crate::error::{Error, Result};
+use crate::net::{Activation, FAKE, Net, Node, NodeId, Op, ParamId, Params, REAL, floats};
+
+/// The graph with an input of `[N, 3, height, width]`.
+pub(super) fn build(net: &Net, params: &Params, width: usize, height: usize) -> Result<GraphProto> {
+    let mut writer = Writer { params, names: Vec::new(), nodes: Vec::new(), initializers: Vec::new() };
+    let folded = folded(net);
+    for (index, node) in net.nodes().iter().enumerate() {
+        writer.node(net, index, node, &folded)?;
+    }
+    let features = writer.name(net.features())?;
+    writer.head(net, &features)?;
+    let map_axes = [Err("N"), Err("map_height"), Err("map_width")];
+    Ok(GraphProto {
+        node: writer.nodes,
+        name: Some("deepfake".to_owned()),
+        initializer: writer.initializers,
+        input: vec![ValueInfoProto::floats(INPUT, &[Err("N"), Ok(3), Ok(height as i64), Ok(width as i64)])],
+        output: vec![ValueInfoProto::floats(LOGIT, &[Err("N")]), ValueInfoProto::floats(MAP, &map_axes)],
+        ..GraphProto::default()
+    })
+}
+
+/// The norms that follow a convolution whose result nothing else reads.
+fn folded(net: &Net) -> HashSet<usize> {
+    let nodes = net.nodes();
+    let readers = |id: NodeId| nodes.iter().flat_map(|n| &n.inputs).filter(|i| **i == id).count();
+    let foldable = |node: &Node| match (&node.op, node.inputs.first()) {
+        (Op::Norm { .. }, Some(from)) => {
+            matches!(nodes[from.index()].op, Op::Conv { .. }) && readers(*from) == 1 && *from != net.features()
+        }
+        _ => false,
+    };
+    (0..nodes.len()).filter(|&i| foldable(&nodes[i])).collect()
+}
+
+struct Writer<'a> {
+    params: &'a Params,
+    /// What every step's result is called.
+    names: Vec<String>,
+    nodes: Vec<NodeProto>,
+    initializers: Vec<TensorProto>,
+}
+
+impl Writer<'_> {
+    fn name(&self, id: NodeId) -> Result<String> {
+        self.names.get(id.index()).cloned().ok_or_else(|| Error::Export("a step reads what comes after it".to_owned()))
+    }
+
+    fn node(&mut self, net: &Net, index: usize, node: &Node, folded: &HashSet<usize>) -> Result<()> {
+        let inputs = node.inputs.iter().map(|id| self.name(*id)).collect::<Result<Vec<_>>>()?;
+        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        let first = inputs.first().copied().unwrap_or_default().to_owned();
+        let name = match &node.op {
+            Op::Input => INPUT.to_owned(),
+            Op::Conv { weight, bias, stride, padding, groups } => {
+                let norm = net
+                    .nodes()
+                    .iter()
+                    .enumerate()
+                    .find(|(i, n)| folded.contains(i) && n.inputs.first().is_some_and(|id| id.index() == index));
+                let (kernel, bias) = self.kernel(*weight, *bias, norm.map(|(_, n)| &n.op))?;
+                let size = self.params.get(*weight).size();
+                let attributes = vec![
+                    AttributeProto::int_list("kernel_shape", &size[2..]),
+                    AttributeProto::int_list("strides", &[*stride; 2]),
+                    AttributeProto::int_list("pads", &[*padding; 4]),
+                    AttributeProto::int("group", *groups),
+                ];
+                let stem = kernel.trim_end_matches(".weight").to_owned();
+                let inputs: Vec<&str> = [first.as_str(), kernel.as_str()].into_iter().chain(bias.as_deref()).collect();
+                self.push("Conv", &inputs, stem, attributes)
+            }
+            // It is in the convolution already.
+            Op::Norm { .. } if folded.contains(&index) => first,
+            Op::Norm { weight, bias, mean, variance, eps, .. } => {
+                let parts = [*weight, *bias, *mean, *variance].map(|id| self.vector(id));
+                let [w, b, m, v] = parts;
+                let (w, b, m, v) = (w?, b?, m?, v?);
+                let attributes = vec![AttributeProto::float("epsilon", *eps as f32)];
+                self.push("BatchNormalization", &[&first, &w, &b, &m, &v], format!("norm_{index}"), attributes)
+            }
+            Op::Act(Activation::Relu) => self.push("Relu", &inputs, format!("relu_{index}"), vec![]),
+            Op::Act(Activation::Hardswish) => self.push("HardSwish", &inputs, format!("hardswish_{index}"), vec![]),
+            Op::Act(Activation::Hardsigmoid) => {
+                let attributes = vec![AttributeProto::float("alpha", 1.0 / 6.0), AttributeProto::float("beta", 0.5)];
+                self.push("HardSigmoid", &inputs, format!("hardsigmoid_{index}"), attributes)
+            }
+            Op::Add => self.push("Add", &inputs, format!("add_{index}"), vec![]),
+            Op::Mul => self.push("Mul", &inputs, format!("mul_{index}"), vec![]),
+            Op::Pool => self.push("GlobalAveragePool", &inputs, format!("pool_{index}"), vec![]),
+        };
+        self.names.push(name);
+        Ok(())
+    }
+
+    fn push(&mut self, op: &str, inputs: &[&str], output: String, attributes: Vec<AttributeProto>) -> String {
+        self.nodes.push(NodeProto::new(op, inputs, &[&output], attributes));
+        output
+    }
+
+    fn values(&self, id: ParamId) -> Result<Vec<f64>> {
+        Ok(floats(self.params.get(id))?.into_iter().map(f64::from).collect())
+    }
+
+    fn vector(&mut self, id: ParamId) -> Result<String> {
+        let name = self.params.name(id).to_owned();
+        let tensor = TensorProto::floats(&name, &self.params.get(id).size(), &floats(self.params.get(id))?);
+        self.initializers.push(tensor);
+        Ok(name)
+    }
+
+    /// Stores kernel and bias of a convolution, with the norm after it where there is one; returns their names.
+    fn kernel(
+        &mut self,
+        weight: ParamId,
+        bias: Option<ParamId>,
+        norm: Option<&Op>,
+    ) -> Result<(String, Option<String>)> {
+        let size = self.params.get(weight).size();
+        let name = self.params.name(weight).to_owned();
+        let mut kernel = self.values(weight)?;
+        let mut offset = bias.map(|b| self.values(b)).transpose()?;
+        if let Some(Op::Norm { weight, bias, mean, variance, eps, .. }) = norm {
+            let (gain, shift) = (self.values(*weight)?, self.values(*bias)?);
+            let (mean, variance) = (self.values(*mean)?, self.values(*variance)?);
+            let scale: Vec<f64> = gain.iter().zip(&variance).map(|(g, v)| g / (v + eps).sqrt()).collect();
+            let each = kernel.len() / scale.len();
+            for (values, scale) in kernel.chunks_exact_mut(each).zip(&scale) {
+                values.iter_mut().for_each(|v| *v *= scale);
+            }
+            let before = offset.unwrap_or_else(|| vec![0.0; scale.len()]);
+            offset = Some((0..scale.len()).map(|c| shift[c] + (before[c] - mean[c]) * scale[c]).collect());
+        }
+        let single = |values: &[f64]| values.iter().map(|v| *v as f32).collect::<Vec<_>>();
+        self.initializers.push(TensorProto::floats(&name, &size, &single(&kernel)));
+        let bias_name = offset.map(|values| {
+            let bias_name = format!("{}.bias", name.trim_end_matches(".weight"));
+            self.initializers.push(TensorProto::floats(&bias_name, &[values.len() as i64], &single(&values)));
+            bias_name
+        });
+        Ok((name, bias_name))
+    }
+
+    /// One convolution from the features to the map; the logit is its mean. That is pooling and linear layer, in another order.
+    fn head(&mut self, net: &Net, features: &str) -> Result<()> {
+        let (weight, bias) = net.head();
+        let (w, b) = (self.values(weight)?, self.values(bias)?);
+        let channels = w.len() / 2;
+        let row = |class: i64| &w[class as usize * channels..(class as usize + 1) * channels];
+        let kernel: Vec<f32> = row(FAKE).iter().zip(row(REAL)).map(|(f, r)| (f - r) as f32).collect();
+        let offset = (b[FAKE as usize] - b[REAL as usize]) as f32;
+        self.initializers.push(TensorProto::floats("map.weight", &[1, channels as i64, 1, 1], &kernel));
+        self.initializers.push(TensorProto::floats("map.bias", &[1], &[offset]));
+        self.initializers.push(TensorProto::ints("map.axes", &[1], &[1]));
+        let attributes = vec![AttributeProto::int_list("kernel_shape", &[1, 1])];
+        self.push("Conv", &[features, "map.weight", "map.bias"], "map.conv".to_owned(), attributes);
+        self.push("Squeeze", &["map.conv", "map.axes"], MAP.to_owned(), vec![]);
+        let attributes = vec![AttributeProto::int_list("axes", &[1, 2]), AttributeProto::int("keepdims", 0)];
+        self.push("ReduceMean", &[MAP], LOGIT.to_owned(), attributes);
+        Ok(())
+    }
+}

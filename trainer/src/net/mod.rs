@@ -1,0 +1,139 @@
+//! Networks as graphs: one description from which training runs, maps are drawn and ONNX is written.
+//!
+//! Every backbone is a function that builds such a graph. All of them end alike: features `A` of shape `[N, C, h, w]`, their mean
+//! over h and w, one linear layer with a row for real and a row for fake. That makes the evidence map exact: with
+//! `E = sum_k (w_fake,k - w_real,k) * A_k + (b_fake - b_real)`, the mean of `E` over h and w is the logit.
+
+mod graph;
+pub mod mobilenet_v3;
+mod params;
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+pub use graph::{Activation, Node, NodeId, Op};
+pub use params::{Param, ParamId, Params, Role, floats, read_tensors, write_tensors};
+
+use crate::config::Model;
+use crate::error::Result;
+use graph::Builder;
+
+/// The columns of the head's two numbers.
+pub const REAL: i64 = 0;
+/// See [`REAL`].
+pub const FAKE: i64 = 1;
+
+/// What the names of the head's tensors begin with.
+pub const HEAD: &str = "classifier.";
+
+/// The networks that can be trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Backbone {
+    /// Howard et al., "Searching for MobileNetV3", 2019, the small one. The published hidden layer between pooling and
+    /// classes (576 to 1024, Hardswish) is left out: behind it a map would no longer be exact.
+    MobilenetV3Small,
+}
+
+/// A network without its numbers, which stand in [`Params`].
+#[derive(Debug)]
+pub struct Net {
+    nodes: Vec<Node>,
+    features: NodeId,
+    weight: ParamId,
+    bias: ParamId,
+    dropout: f64,
+}
+
+/// How a network is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Running statistics, nothing dropped.
+    Inference,
+    /// Statistics of the batch, which the running ones then follow; pooled features dropped at random.
+    Training {
+        /// Of what is dropped.
+        seed: u64,
+    },
+}
+
+/// What a network says of a batch.
+#[derive(Debug)]
+pub struct Forward {
+    /// What enters the pooling, `[N, C, h, w]`.
+    pub features: Tensor,
+    /// `[N, 2]`: [`REAL`], [`FAKE`].
+    pub logits: Tensor,
+}
+
+impl Net {
+    /// The network that the configuration asks for, with weights drawn from `rng`.
+    ///
+    /// # Errors
+    ///
+    /// When libtorch fails.
+    pub fn new(model: &Model, rng: &mut Pcg64Mcg) -> Result<(Self, Params)> {
+        let mut builder = Builder::new(rng, model.norm_momentum);
+        let (features, channels) = match model.backbone {
+            Backbone::MobilenetV3Small => mobilenet_v3::small(&mut builder, model.width, model.stem_stride)?,
+        };
+        let (weight, bias) = builder.linear(HEAD.trim_end_matches('.'), channels, 2)?;
+        let (nodes, params) = builder.finish();
+        Ok((Self { nodes, features, weight, bias, dropout: model.dropout }, params))
+    }
+
+    /// The steps up to the pooling, each after those that it reads.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The step whose result enters the pooling.
+    pub fn features(&self) -> NodeId {
+        self.features
+    }
+
+    /// Weight `[2, C]` and bias `[2]` of the head.
+    pub fn head(&self) -> (ParamId, ParamId) {
+        (self.weight, self.bias)
+    }
+
+    /// Runs a batch `[N, 3, H, W]`.
+    ///
+    /// # Errors
+    ///
+    /// When libtorch fails: shapes that do not fit, no memory.
+    pub fn forward(&self, params: &Params, input: &Tensor, mode: Mode) -> Result<Forward> {
+        let features = graph::run(&self.nodes, self.features, params, input, mode != Mode::Inference)?;
+        let pooled = features.f_mean_dim(&[2i64, 3][..], false, None)?;
+        let pooled = match mode {
+            Mode::Training { seed } if self.dropout > 0.0 => pooled.f_mul(&self.kept(&pooled, seed)?)?,
+            _ => pooled,
+        };
+        let logits = pooled.f_linear(params.get(self.weight), Some(params.get(self.bias)))?;
+        Ok(Forward { features, logits })
+    }
+
+    /// Factors that drop some of `pooled` and keep the mean. Drawn here, not by libtorch, whose generator belongs to the whole
+    /// process: so that the same seed drops the same on every device and in every thread.
+    fn kept(&self, pooled: &Tensor, seed: u64) -> Result<Tensor> {
+        let mut rng = Pcg64Mcg::seed_from_u64(seed);
+        let scale = (1.0 / (1.0 - self.dropout)) as f32;
+        let factors: Vec<f32> =
+            (0..pooled.numel()).map(|_| if rng.random_bool(self.dropout) { 0.0 } else { scale }).collect();
+        Ok(Tensor::f_from_slice(&factors)?.f_view(pooled.size().as_slice())?.f_to_device(pooled.device())?)
+    }
+
+    /// The signed evidence map `[N, h, w]` of [`Forward::features`].
+    ///
+    /// # Errors
+    ///
+    /// When libtorch fails.
+    pub fn map(&self, params: &Params, features: &Tensor) -> Result<Tensor> {
+        let (weight, bias) = (params.get(self.weight), params.get(self.bias));
+        let w = weight.f_get(FAKE)?.f_sub(&weight.f_get(REAL)?)?.f_view([1, -1, 1, 1])?;
+        let b = bias.f_get(FAKE)?.f_sub(&bias.f_get(REAL)?)?.f_view([1])?;
+        Ok(features.f_conv2d(&w, Some(&b), 1, 0, 1, 1)?.f_squeeze_dim(1)?)
+    }
+}

@@ -1,0 +1,231 @@
+//! The named tensors of a network.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use rand_pcg::Pcg64Mcg;
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use tch::{Device, Kind, Tensor, no_grad};
+
+use crate::error::{Error, Result};
+
+/// What a tensor is to the optimizer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Learned, with weight decay: kernels and matrices.
+    Weight,
+    /// Learned, without weight decay: biases and the scales of norms.
+    Gain,
+    /// Not learned: running statistics.
+    Statistic,
+}
+
+/// Where a tensor stands in [`Params`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParamId(usize);
+
+/// One tensor.
+#[derive(Debug)]
+pub struct Param {
+    /// As PyTorch's model library names it.
+    pub name: String,
+    /// 32-bit floats.
+    pub tensor: Tensor,
+    /// What it is to the optimizer.
+    pub role: Role,
+}
+
+/// All tensors of a network, in the order of their making.
+#[derive(Debug, Default)]
+pub struct Params {
+    list: Vec<Param>,
+}
+
+impl Params {
+    /// In the order of their making.
+    pub fn iter(&self) -> impl Iterator<Item = &Param> {
+        self.list.iter()
+    }
+
+    /// The learned ones.
+    pub fn learned(&self) -> impl Iterator<Item = &Param> {
+        self.list.iter().filter(|p| p.role != Role::Statistic)
+    }
+
+    /// How many numbers are learned.
+    pub fn count(&self) -> usize {
+        self.learned().map(|p| p.tensor.numel()).sum()
+    }
+
+    /// The tensor of that place.
+    pub fn get(&self, id: ParamId) -> &Tensor {
+        &self.list[id.0].tensor
+    }
+
+    /// The name of the tensor of that place.
+    pub fn name(&self, id: ParamId) -> &str {
+        &self.list[id.0].name
+    }
+
+    pub(super) fn push(&mut self, name: String, role: Role, tensor: Tensor) -> ParamId {
+        self.list.push(Param { name, tensor, role });
+        ParamId(self.list.len() - 1)
+    }
+
+    /// Its own memory, on `device`; learned tensors want gradients where `learn` says so.
+    ///
+    /// # Errors
+    ///
+    /// When libtorch fails.
+    pub fn copied(&self, device: Device, learn: bool) -> Result<Self> {
+        let list = self
+            .list
+            .iter()
+            .map(|p| {
+                let mut tensor = Tensor::f_zeros(p.tensor.size(), (Kind::Float, device))?;
+                no_grad(|| tensor.f_copy_(&p.tensor))?;
+                let tensor = tensor.f_set_requires_grad(learn && p.role != Role::Statistic)?;
+                Ok(Param { name: p.name.clone(), tensor, role: p.role })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { list })
+    }
+
+    /// Takes over the values of `tensors`, all of them: names and shapes must be equal.
+    ///
+    /// # Errors
+    ///
+    /// Names `path` and the first tensor that is missing, surplus or of another shape.
+    pub fn assign(&mut self, tensors: &BTreeMap<String, Tensor>, path: &Path) -> Result<()> {
+        if let Some(name) = tensors.keys().find(|n| !self.list.iter().any(|p| p.name == **n)) {
+            return Err(Error::checkpoint(path, format!("`{name}` is not part of this network")));
+        }
+        for param in &mut self.list {
+            let Some(from) = tensors.get(&param.name) else {
+                return Err(Error::checkpoint(path, format!("`{}` is missing", param.name)));
+            };
+            param.take(from, path)?;
+        }
+        Ok(())
+    }
+
+    /// Takes over those values of `tensors` that belong to the network; those of the classification head may be missing or of
+    /// another shape. Returns the names that were not used and the names that were not found.
+    ///
+    /// # Errors
+    ///
+    /// When any other tensor is missing or of another shape.
+    pub fn assign_body(
+        &mut self,
+        tensors: &BTreeMap<String, Tensor>,
+        head: &str,
+        path: &Path,
+    ) -> Result<(Vec<String>, Vec<String>)> {
+        let mut missing = Vec::new();
+        for param in &mut self.list {
+            let in_head = param.name.starts_with(head);
+            match tensors.get(&param.name) {
+                Some(from) if in_head && from.size() != param.tensor.size() => missing.push(param.name.clone()),
+                Some(from) => param.take(from, path)?,
+                None if in_head => missing.push(param.name.clone()),
+                None => return Err(Error::checkpoint(path, format!("`{}` is missing", param.name))),
+            }
+        }
+        let surplus = tensors.keys().filter(|n| !self.list.iter().any(|p| p.name == **n)).cloned().collect();
+        Ok((surplus, missing))
+    }
+}
+
+impl Param {
+    fn take(&mut self, from: &Tensor, path: &Path) -> Result<()> {
+        if from.size() != self.tensor.size() {
+            let problem =
+                format!("`{}` has shape {:?}, the network wants {:?}", self.name, from.size(), self.tensor.size());
+            return Err(Error::checkpoint(path, problem));
+        }
+        no_grad(|| self.tensor.f_copy_(from))?;
+        Ok(())
+    }
+}
+
+/// Reads a safetensors file; half floats become floats, integers are left out (counters of batch norms).
+///
+/// # Errors
+///
+/// A file that cannot be read, or that is not safetensors: pickled PyTorch files are told how to be converted.
+pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>> {
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|e| {
+        let hint = "; a pickled PyTorch file is converted with `safetensors.torch.save_file(torch.load(FILE), OUT)`";
+        Error::checkpoint(path, format!("not a safetensors file: {e}{hint}"))
+    })?;
+    let mut tensors = BTreeMap::new();
+    for (name, view) in file.iter() {
+        let kind = match view.dtype() {
+            Dtype::F32 => Kind::Float,
+            Dtype::F16 => Kind::Half,
+            Dtype::BF16 => Kind::BFloat16,
+            Dtype::F64 => Kind::Double,
+            _ => continue,
+        };
+        let size: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
+        let tensor = Tensor::f_from_data_size(view.data(), &size, kind)?.f_to_kind(Kind::Float)?;
+        tensors.insert(name.to_owned(), tensor);
+    }
+    Ok(tensors)
+}
+
+/// The bytes of a safetensors file, with free words in its header.
+///
+/// # Errors
+///
+/// When libtorch fails.
+pub fn write_tensors<'a>(
+    tensors: impl IntoIterator<Item = (String, &'a Tensor)>,
+    metadata: Option<HashMap<String, String>>,
+) -> Result<Vec<u8>> {
+    let mut blobs = Vec::new();
+    for (name, tensor) in tensors {
+        let shape: Vec<usize> = tensor.size().iter().map(|&n| n as usize).collect();
+        blobs.push((name, shape, floats(tensor)?));
+    }
+    let views = blobs.iter().map(|(name, shape, data)| {
+        let bytes: &[u8] = bytemuck::cast_slice(data);
+        // The length of the bytes is four times the product of the shape: this cannot fail.
+        TensorView::new(Dtype::F32, shape.clone(), bytes).map(|v| (name.as_str(), v))
+    });
+    let views = views.collect::<Result<Vec<_>, _>>().map_err(|e| Error::Training(e.to_string()))?;
+    safetensors::serialize(views, metadata).map_err(|e| Error::Training(e.to_string()))
+}
+
+/// The numbers of a tensor, in row-major order.
+///
+/// # Errors
+///
+/// When libtorch fails.
+pub fn floats(tensor: &Tensor) -> Result<Vec<f32>> {
+    let tensor = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
+    let mut data = vec![0.0; tensor.numel()];
+    let n = data.len();
+    tensor.f_copy_data(&mut data, n)?;
+    Ok(data)
+}
+
+/// Draws initial values.
+pub(super) struct Init<'r> {
+    pub(super) rng: &'r mut Pcg64Mcg,
+}
+
+impl Init<'_> {
+    /// Normal numbers of standard deviation `std`, by Box and Muller's transform: the same on every machine.
+    pub(super) fn normal(&mut self, size: &[i64], std: f64) -> Result<Tensor> {
+        let n = size.iter().product::<i64>() as usize;
+        let values: Vec<f32> = (0..n).map(|_| (crate::seeded::normal(self.rng) * std) as f32).collect();
+        Ok(Tensor::f_from_slice(&values)?.f_view(size)?)
+    }
+
+    /// All the same.
+    pub(super) fn constant(&mut self, size: i64, value: f64) -> Result<Tensor> {
+        Ok(Tensor::f_full([size], value, (Kind::Float, Device::Cpu))?)
+    }
+}

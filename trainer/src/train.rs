@@ -1,0 +1,408 @@
+//! The training loop.
+
+use std::path::Path;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use tch::{Device, Kind, Reduction, Tensor, no_grad};
+
+use crate::checkpoint::{self, Best, Progress, RunFolder};
+use crate::config::{Config, Data};
+use crate::data::{self, Face, Order, Pairing, Pictures};
+use crate::device;
+use crate::error::{Error, Result};
+use crate::loader::{Loader, Showing};
+use crate::log::{self, Log};
+use crate::metrics;
+use crate::net::{FAKE, Mode, Net, Params, REAL, read_tensors, write_tensors};
+use crate::optim::{self, AdamW};
+use crate::seeded;
+
+/// Faces a step when no gradients are wanted.
+const VALIDATION_BATCH: usize = 64;
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// The epoch whose weights are the run's result, with its AUC.
+    pub best: Best,
+    /// Epochs done in all.
+    pub epochs: usize,
+    /// Whether the run is at its end; otherwise it was stopped by [`Limits`].
+    pub finished: bool,
+}
+
+/// Where to stop before the end.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// After so many steps of this call, with a checkpoint.
+    pub steps: Option<u64>,
+}
+
+/// What a network says about faces that it has not learned from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Validation {
+    /// Logit of fake minus logit of real, in the order of the faces.
+    pub logits: Vec<f64>,
+    /// Which of them are fake.
+    pub fake: Vec<bool>,
+}
+
+/// Trains as `config` says, in the run folder `run`; goes on where a run of the same configuration was stopped.
+///
+/// # Errors
+///
+/// Data, files or libtorch failing; a run folder of another configuration or other data; a loss that is not a number.
+pub fn train(config: &Config, run: &Path, limits: Limits) -> Result<Outcome> {
+    let folder = RunFolder::new(run)?;
+    let log = Log::new(&folder)?;
+    if config.run.threads > 0 {
+        tch::set_num_threads(config.run.threads as i32);
+    }
+    let (device, words) = device::choose(config.run.device)?;
+    log.say(&format!("device: {words}"), json!({"event": "device", "device": words}));
+
+    let split = split(config)?;
+    let budget = AtomicUsize::new(config.data.cache_mib << 20);
+    let bar = log::bar(split.train.len() + split.validation.len(), "reading faces");
+    // The validation faces first: they are read again in every epoch, whole.
+    let (validation, validation_pictures) =
+        Pictures::load(split.validation, &budget, config.data.max_unreadable, &bar)?;
+    let (faces, pictures) = Pictures::load(split.train, &budget, config.data.max_unreadable, &bar)?;
+    bar.finish_and_clear();
+    log.say(&format!("training: {}", data::summary(&faces)), json!({"event": "data", "faces": faces.len()}));
+    log.say(
+        &format!("validation: {}", data::summary(&validation)),
+        json!({"event": "validation_data", "faces": validation.len()}),
+    );
+
+    let (net, initial) = Net::new(&config.model, &mut seeded::generator(config.seed, "weights", &[]))?;
+    let mut params = initial.copied(device, true)?;
+    if let Some(path) = &config.model.init {
+        let (surplus, missing) = params.assign_body(&read_tensors(path)?, crate::net::HEAD, path)?;
+        let text = format!("starts from {}; not used: {surplus:?}; freshly drawn: {missing:?}", path.display());
+        log.say(&text, json!({"event": "init", "path": path, "surplus": surplus, "missing": missing}));
+    }
+    let average = params.copied(device, false)?;
+    let adam = AdamW::new(&params, config.optim.weight_decay)?;
+    let pairing = if config.data.pairs { Pairing::Source } else { Pairing::None };
+    let order = Order::new(&faces, pairing, config.seed);
+    if order.unseen() > 0 {
+        let text = format!("{} fakes have no real face of their source and are never shown", order.unseen());
+        log.say(&text, json!({"event": "unseen", "fakes": order.unseen()}));
+    }
+    let progress = Progress {
+        config: config.digest(),
+        data: names_digest(&faces, &validation),
+        epoch: 0,
+        step: 0,
+        steps: 0,
+        loss_sum: 0.0,
+        best: None,
+    };
+    let mut session = Session { config, folder, log, device, net, params, average, adam, progress };
+    session.resume()?;
+    session.log.say(
+        &format!("{:?} with {} learned numbers", config.model.backbone, session.params.count()),
+        json!({"event": "model", "parameters": session.params.count(), "config": session.progress.config}),
+    );
+    let train_loader = Loader::new(config, &faces, &pictures)?;
+    let validation_loader = Loader::new(config, &validation, &validation_pictures)?;
+    session.run(&order, &train_loader, &validation_loader, &validation, limits)
+}
+
+/// A run in progress.
+struct Session<'a> {
+    config: &'a Config,
+    folder: RunFolder,
+    log: Log,
+    device: Device,
+    net: Net,
+    params: Params,
+    average: Params,
+    adam: AdamW,
+    progress: Progress,
+}
+
+impl Session<'_> {
+    fn resume(&mut self) -> Result<()> {
+        let found = checkpoint::load(&self.folder, &mut self.params, &mut self.average, &mut self.adam)?;
+        let Some(found) = found else {
+            let text = serde_json::to_string_pretty(self.config).map_err(|e| Error::Training(e.to_string()))?;
+            return checkpoint::write_atomically(&self.folder.config(), text.as_bytes());
+        };
+        let path = self.folder.checkpoint();
+        if found.config != self.progress.config {
+            return Err(Error::checkpoint(&path, "is of a run with another configuration: choose another run folder"));
+        }
+        if found.data != self.progress.data {
+            return Err(Error::checkpoint(&path, "is of a run with other faces: choose another run folder"));
+        }
+        self.progress = found;
+        let (epoch, step) = (self.progress.epoch, self.progress.step);
+        let text = format!("goes on after epoch {epoch}, step {step}");
+        self.log.say(&text, json!({"event": "resume", "epoch": epoch, "step": step}));
+        Ok(())
+    }
+
+    fn save(&self) -> Result<()> {
+        checkpoint::save(&self.folder, &self.progress, &self.params, &self.average, &self.adam)
+    }
+
+    fn run(
+        &mut self,
+        order: &Order,
+        loader: &Loader<'_>,
+        validation_loader: &Loader<'_>,
+        validation: &[Face],
+        limits: Limits,
+    ) -> Result<Outcome> {
+        let config = self.config;
+        let steps_per_epoch = order.steps(config.optim.batch);
+        let stop_at = limits.steps.map(|n| self.adam.steps() + n);
+        let bar = log::bar(config.optim.epochs * steps_per_epoch, "training");
+        bar.set_position(self.adam.steps());
+        bar.reset_eta();
+        while self.progress.epoch < config.optim.epochs && !self.out_of_patience() {
+            let started = Instant::now();
+            let begun_at = self.progress.step;
+            let finished = self.epoch(order, loader, stop_at, &bar)?;
+            if !finished {
+                self.save()?;
+                bar.finish_and_clear();
+                break;
+            }
+            let seconds_a_step = started.elapsed().as_secs_f64() / (steps_per_epoch - begun_at).max(1) as f64;
+            self.close_epoch(validation_loader, validation, steps_per_epoch, seconds_a_step, &bar)?;
+        }
+        bar.finish_and_clear();
+        let finished = self.progress.epoch >= config.optim.epochs || self.out_of_patience();
+        let best = self.progress.best.unwrap_or(Best { epoch: 0, auc: f64::NAN });
+        if finished {
+            let text = format!("done: validation AUC {:.4} in epoch {}", best.auc, best.epoch);
+            self.log.say(&text, json!({"event": "done", "auc": best.auc, "epoch": best.epoch}));
+        }
+        Ok(Outcome { best, epochs: self.progress.epoch, finished })
+    }
+
+    fn out_of_patience(&self) -> bool {
+        let patience = self.config.optim.patience;
+        patience > 0 && self.progress.best.is_some_and(|b| self.progress.epoch - b.epoch >= patience)
+    }
+
+    /// The rest of an epoch; false where `stop_at` came first.
+    fn epoch(
+        &mut self,
+        order: &Order,
+        loader: &Loader<'_>,
+        stop_at: Option<u64>,
+        bar: &indicatif::ProgressBar,
+    ) -> Result<bool> {
+        let config = self.config;
+        let epoch = self.progress.epoch;
+        let size = config.input.size_at(epoch, config.optim.epochs);
+        let batches = order.epoch(epoch, config.optim.batch);
+        let steps = batches.len();
+        let rest: Vec<_> = batches.into_iter().skip(self.progress.step).collect();
+        let showing = Showing::Augmented {
+            augment: &config.augment,
+            seed: config.seed,
+            epoch,
+            pairs: config.data.pairs && config.data.same_augmentation,
+        };
+        let every = Duration::from_secs_f64(config.run.checkpoint_minutes * 60.0);
+        let mut saved = Instant::now();
+        let mut said = Instant::now();
+        std::thread::scope(|scope| {
+            let (batches, _worker) = loader.stream(scope, rest, size, showing);
+            for batch in batches {
+                let (input, labels) = batch?.tensors(self.device)?;
+                let rate = optim::rate(&config.optim, epoch * steps + self.progress.step, steps);
+                let (loss, norm) = self.step(&input, &labels, rate)?;
+                self.progress.step += 1;
+                self.progress.steps = self.adam.steps();
+                self.progress.loss_sum += loss;
+                bar.inc(1);
+                let mean = self.progress.loss_sum / self.progress.step as f64;
+                bar.set_message(format!("epoch {} loss {mean:.4}", epoch + 1));
+                if said.elapsed() > Duration::from_secs(20) {
+                    said = Instant::now();
+                    self.log.note(json!({
+                        "event": "step", "epoch": epoch + 1, "step": self.progress.step, "of": steps, "loss": loss,
+                        "mean_loss": mean, "gradient_norm": norm, "learning_rate": rate,
+                        "seconds_left": bar.eta().as_secs(),
+                    }));
+                }
+                if stop_at == Some(self.adam.steps()) {
+                    return Ok(false);
+                }
+                if saved.elapsed() > every && self.progress.step < steps {
+                    self.save()?;
+                    saved = Instant::now();
+                }
+            }
+            Ok(true)
+        })
+    }
+
+    /// One step; returns the loss and the norm of its gradient.
+    fn step(&mut self, input: &Tensor, labels: &Tensor, rate: f64) -> Result<(f64, f64)> {
+        let optim = &self.config.optim;
+        let seed = seeded::mixed(self.config.seed, "dropout", &[self.adam.steps()]);
+        let forward = self.net.forward(&self.params, input, Mode::Training { seed })?;
+        let mut loss = forward.logits.f_cross_entropy_loss::<Tensor>(
+            labels,
+            None,
+            Reduction::Mean,
+            -100,
+            optim.label_smoothing,
+        )?;
+        if optim.pair_weight > 0.0 {
+            loss = loss.f_add(&ranking_loss(&forward.logits)?.f_mul_scalar(optim.pair_weight)?)?;
+        }
+        loss.f_backward()?;
+        let norm = optim::clip(&self.params, optim.clip)?;
+        let value = loss.f_double_value(&[])?;
+        if !value.is_finite() || !norm.is_finite() {
+            return Err(Error::Training(format!(
+                "the loss is {value}, its gradient's norm {norm}, at step {}: lower `optim.learning_rate`",
+                self.adam.steps()
+            )));
+        }
+        self.adam.step(&self.params, rate)?;
+        optim::follow(&self.average, &self.params, optim.ema, self.adam.steps())?;
+        Ok((value, norm))
+    }
+
+    /// Validates, keeps the weights where they are the best, and the whole state.
+    fn close_epoch(
+        &mut self,
+        loader: &Loader<'_>,
+        faces: &[Face],
+        steps: usize,
+        seconds_a_step: f64,
+        bar: &indicatif::ProgressBar,
+    ) -> Result<()> {
+        let size = self.config.input.size_at(self.progress.epoch, self.config.optim.epochs);
+        let validation = validate(&self.net, &self.average, loader, faces, size, self.device)?;
+        let auc = metrics::auc(&validation.logits, &validation.fake)
+            .ok_or_else(|| Error::Training("validation scores are not numbers".to_owned()))?;
+        let loss = metrics::log_loss(&validation.logits, &validation.fake, 1.0);
+        let accuracy = metrics::accuracy(&validation.logits, &validation.fake, 0.0);
+        self.progress.epoch += 1;
+        self.progress.step = 0;
+        let train_loss = self.progress.loss_sum / steps as f64;
+        self.progress.loss_sum = 0.0;
+        let epoch = self.progress.epoch;
+        // While the input still grows, the network is not yet the one that will be used.
+        let better = size == self.config.input.size && self.progress.best.is_none_or(|b| auc > b.auc);
+        if better {
+            self.progress.best = Some(Best { epoch, auc });
+            let weights = self.average.iter().map(|p| (p.name.clone(), &p.tensor));
+            checkpoint::write_atomically(&self.folder.best(), &write_tensors(weights, None)?)?;
+        }
+        self.save()?;
+        let text = format!(
+            "epoch {epoch} at {size} px: loss {train_loss:.4}, validation AUC {auc:.4}{}, accuracy {:.4}, log loss {:.4}, \
+             {seconds_a_step:.3} s a step",
+            if better { " (best)" } else { "" },
+            accuracy.unwrap_or(f64::NAN),
+            loss.unwrap_or(f64::NAN),
+        );
+        let record = json!({
+            "event": "epoch", "epoch": epoch, "loss": train_loss, "auc": auc, "accuracy": accuracy, "log_loss": loss,
+            "best": better, "size": size, "seconds_a_step": seconds_a_step,
+        });
+        bar.suspend(|| self.log.say(&text, record));
+        Ok(())
+    }
+}
+
+/// Scores the validation split of a run with the weights of its best epoch.
+///
+/// # Errors
+///
+/// As [`train`]; data that no longer gives the AUC that the run had.
+pub fn validation_of(folder: &RunFolder) -> Result<Validation> {
+    let (config, net, params) = checkpoint::open_best(folder)?;
+    let best = checkpoint::progress(folder)?.and_then(|p| p.best);
+    let best = best.ok_or_else(|| Error::checkpoint(&folder.checkpoint(), "tells of no best epoch"))?;
+    let (device, _) = device::choose(config.run.device)?;
+    let params = params.copied(device, false)?;
+    let split = split(&config)?;
+    let budget = AtomicUsize::new(config.data.cache_mib << 20);
+    let bar = log::bar(split.validation.len(), "reading faces");
+    let (faces, pictures) = Pictures::load(split.validation, &budget, config.data.max_unreadable, &bar)?;
+    bar.finish_and_clear();
+    let loader = Loader::new(&config, &faces, &pictures)?;
+    let validation = validate(&net, &params, &loader, &faces, config.input.size, device)?;
+    let auc = metrics::auc(&validation.logits, &validation.fake).unwrap_or(f64::NAN);
+    // Another number of threads adds up in another order; other data differs by more.
+    if (auc - best.auc).abs() <= 1e-3 {
+        Ok(validation)
+    } else {
+        Err(Error::Data(format!(
+            "the validation AUC is {auc:.4}, but {:.4} when the run had it: these are other faces",
+            best.auc
+        )))
+    }
+}
+
+fn split(config: &Config) -> Result<data::Split> {
+    let Data { folders, validation_share, limit_sources, .. } = &config.data;
+    data::split(data::scan(folders)?, *validation_share, config.seed, *limit_sources)
+}
+
+/// Scores faces as they are, at an input of `size` pixels.
+///
+/// # Errors
+///
+/// A picture that cannot be read, libtorch failing.
+pub fn validate(
+    net: &Net,
+    params: &Params,
+    loader: &Loader<'_>,
+    faces: &[Face],
+    size: usize,
+    device: Device,
+) -> Result<Validation> {
+    let indices: Vec<usize> = (0..faces.len()).collect();
+    let batches = indices.chunks(VALIDATION_BATCH).map(<[usize]>::to_vec).collect();
+    let mut logits = Vec::with_capacity(faces.len());
+    std::thread::scope(|scope| -> Result<()> {
+        let (batches, _worker) = loader.stream(scope, batches, size, Showing::Plain);
+        for batch in batches {
+            let (input, _) = batch?.tensors(device)?;
+            let difference = no_grad(|| -> Result<Tensor> {
+                let out = net.forward(params, &input, Mode::Inference)?.logits;
+                Ok(out.f_select(1, FAKE)?.f_sub(&out.f_select(1, REAL)?)?)
+            })?;
+            logits.extend(crate::net::floats(&difference)?.into_iter().map(f64::from));
+        }
+        Ok(())
+    })?;
+    Ok(Validation { logits, fake: faces.iter().map(|f| f.label == data::Label::Fake).collect() })
+}
+
+/// How often, softly, a real face scores above the fake of its pair: mean of ln(1 + exp(real - fake)) over the pairs of a batch
+/// that holds its real faces first.
+fn ranking_loss(logits: &Tensor) -> Result<Tensor> {
+    let fakeness = logits.f_select(1, FAKE)?.f_sub(&logits.f_select(1, REAL)?)?;
+    let half = fakeness.size1()? / 2;
+    let gap = fakeness.f_narrow(0, 0, half)?.f_sub(&fakeness.f_narrow(0, half, half)?)?;
+    Ok(gap.f_softplus()?.f_mean(Kind::Float)?)
+}
+
+/// Which faces a run has seen: file names and labels, not folders, so that moved data is still the same data.
+fn names_digest(train: &[Face], validation: &[Face]) -> String {
+    let mut hash = Sha256::new();
+    for (part, faces) in [("train", train), ("validation", validation)] {
+        for face in faces {
+            let name = face.path.file_name().unwrap_or_default().to_string_lossy();
+            hash.update(format!("{part}/{}/{name}\n", face.label.folder()));
+        }
+    }
+    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+}

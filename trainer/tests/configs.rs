@@ -1,0 +1,77 @@
+//! Configuration files: the examples, and what is refused.
+
+mod support;
+
+use std::path::Path;
+
+use deepfake_trainer::Config;
+use deepfake_trainer::config::Grow;
+use deepfake_trainer::net::Net;
+use deepfake_trainer::seeded::generator;
+use support::{config, text};
+
+#[test]
+fn every_example_can_be_used() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let config = Config::read(&path).unwrap_or_else(|e| panic!("{e}"));
+        Net::new(&config.model, &mut generator(config.seed, "weights", &[])).unwrap();
+        names.push(config.name);
+    }
+    names.sort();
+    assert_eq!(names, ["minimal", "scorer"]);
+}
+
+#[test]
+fn nonsense_is_refused_by_key() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("c.toml");
+    for (more, told) in [
+        ("optim.epoch = 3", "unknown field `epoch`"),
+        ("optim.batch = 7", "optim.batch"),
+        ("optim.epochs = 0", "optim.epochs"),
+        ("optim.learning_rate = nan", "optim.learning_rate"),
+        ("model.backbone = \"resnet\"", "resnet"),
+        ("model.stem_stride = 3", "model.stem_stride"),
+        ("augment.jpeg = 1.5", "augment.jpeg"),
+        ("augment.scale = [1.2, 0.8]", "augment.scale"),
+        ("augment.jpeg_quality = [0, 300]", "jpeg_quality"),
+        ("crop.margin = -0.5", "crop.margin"),
+        ("data.pairs = false\noptim.pair_weight = 1", "optim.pair_weight"),
+        ("run.device = \"tpu\"", "tpu"),
+    ] {
+        std::fs::write(&path, text(more)).unwrap();
+        let error = Config::read(&path).unwrap_err();
+        let error = format!("{error}: {}", std::error::Error::source(&error).map_or(String::new(), |s| s.to_string()));
+        assert!(error.contains(told), "{more}: {error}");
+    }
+    std::fs::write(&path, "name = \"a b\"\ndata.folders = [\"x\"]").unwrap();
+    assert!(Config::read(&path).unwrap_err().to_string().contains("`name`"));
+    std::fs::write(&path, "name = \"a\"").unwrap();
+    assert!(Config::read(&path).unwrap_err().to_string().contains("data"));
+}
+
+#[test]
+fn what_does_not_change_the_weights_is_not_in_the_digest() {
+    let temporary = tempfile::tempdir().unwrap();
+    let of = |more: &str| config(temporary.path(), more).digest();
+    let plain = of("");
+    for same in ["run.threads = 1", "data.cache_mib = 7", "crop.margin = 0.1", "provenance.licence = \"none\""] {
+        assert_eq!(of(same), plain, "{same}");
+    }
+    for other in ["seed = 2", "augment.flip = 0.4", "optim.epochs = 5", "model.dropout = 0.3"] {
+        assert_ne!(of(other), plain, "{other}");
+    }
+}
+
+#[test]
+fn the_input_grows_by_epoch() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut config = config(temporary.path(), "");
+    config.input.size = 192;
+    config.input.grow = vec![Grow { until: 0.4, size: 112 }, Grow { until: 0.7, size: 144 }];
+    let sizes: Vec<_> = (0..10).map(|epoch| config.input.size_at(epoch, 10)).collect();
+    assert_eq!(sizes, [112, 112, 112, 112, 144, 144, 144, 192, 192, 192]);
+}

@@ -1,0 +1,135 @@
+//! Whole runs on generated faces.
+
+mod support;
+
+use std::process::{Command, Output};
+
+use deepfake_scoring::model::Model;
+use deepfake_scoring::score::Scorer;
+use deepfake_scoring::session::SessionOptions;
+use deepfake_trainer::checkpoint::{RunFolder, progress};
+use deepfake_trainer::evaluate::Region;
+use deepfake_trainer::train::{Limits, train, validation_of};
+use deepfake_trainer::{data, evaluate};
+use indicatif::ProgressBar;
+use support::{config, text, write_faces};
+
+fn command(arguments: &[&str], folder: &std::path::Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_deepfake-trainer")).args(arguments).current_dir(folder).output().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    let text = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat();
+    assert!(output.status.success(), "{text}");
+    text
+}
+
+#[test]
+fn from_faces_to_a_model_that_the_engine_scores_alike() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    write_faces(&folder.join("faces"), 48);
+    // One file of 97 cannot be read: it is told and left out.
+    std::fs::write(folder.join("faces/real/s900_broken.jpg"), b"no picture").unwrap();
+    std::fs::write(folder.join("tiny.toml"), text("data.max_unreadable = 0.02\noptim.epochs = 8")).unwrap();
+
+    let told = out(&command(&["train", "--config", "tiny.toml", "--run", "run"], folder));
+    assert!(told.contains("device: the CPU"), "{told}");
+    assert!(told.contains("s900_broken.jpg"), "{told}");
+    assert!(told.contains("pictures cannot be read and are left out"), "{told}");
+    out(&command(&["calibrate", "--run", "run"], folder));
+    out(&command(&["export", "--run", "run", "--out", "tiny.onnx"], folder));
+    let told = out(&command(
+        &["evaluate", "--model", "tiny.onnx", "--faces", "faces", "--out", "s.csv", "--max-failed", "0.02"],
+        folder,
+    ));
+    assert!(told.contains("1 without a score"), "{told}");
+    assert_eq!(std::fs::read_to_string(folder.join("s.csv")).unwrap().lines().count(), 97);
+
+    // What the trainer said of its validation faces is what the engine says of the same files.
+    let run = RunFolder::open(&folder.join("run")).unwrap();
+    let validation = validation_of(&run).unwrap();
+    let auc = deepfake_trainer::metrics::auc(&validation.logits, &validation.fake).unwrap();
+    assert!(auc > 0.9, "nothing was learned: validation AUC {auc}");
+    let faces = data::split(data::scan(&[folder.join("faces")]).unwrap(), 0.25, 1, 0).unwrap().validation;
+    let faces: Vec<_> = faces.into_iter().filter(|f| !f.path.ends_with("s900_broken.jpg")).collect();
+    let model = Model::read(&folder.join("tiny.onnx")).unwrap();
+    let mut scorer = Scorer::new(&model, None, &SessionOptions::default()).unwrap();
+    let (scored, failed) = evaluate::score(&mut scorer, &faces, Region::Whole, 0.0, &ProgressBar::hidden()).unwrap();
+    assert_eq!((scored.len(), failed), (validation.logits.len(), 0));
+    for (face, (logit, fake)) in scored.iter().zip(validation.logits.iter().zip(&validation.fake)) {
+        assert_eq!(face.fake, *fake);
+        assert!((face.logit - logit).abs() < 1e-3, "{}: {} and {logit}", face.path, face.logit);
+    }
+
+    // Its contract is what the run was.
+    let contract = scorer.contract();
+    assert_eq!((contract.input.width, contract.input.height), (Some(48), Some(48)));
+    assert!(contract.score.temperature != 1.0 && contract.provenance["config"].len() == 64);
+}
+
+#[test]
+fn a_stopped_run_goes_on_bit_for_bit() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    write_faces(&folder.join("faces"), 20);
+    let config = config(folder, "optim.epochs = 3\noptim.pair_weight = 0.5");
+    let bytes = |run: &str| std::fs::read(folder.join(run).join("checkpoint.safetensors")).unwrap();
+
+    let whole = train(&config, &folder.join("whole"), Limits::default()).unwrap();
+    assert!(whole.finished && whole.epochs == 3);
+    // 15 sources for training in pairs of 4: 3 steps an epoch. Stopped in the middle of the first and of the last one.
+    for steps in [2, 5] {
+        let stopped = train(&config, &folder.join("parts"), Limits { steps: Some(steps) }).unwrap();
+        assert!(!stopped.finished);
+        assert_ne!(bytes("parts"), bytes("whole"));
+    }
+    let parts = train(&config, &folder.join("parts"), Limits::default()).unwrap();
+    assert_eq!(parts, whole);
+    assert_eq!(bytes("parts"), bytes("whole"));
+    let best = |run: &str| std::fs::read(folder.join(run).join("best.safetensors")).unwrap();
+    assert_eq!(best("parts"), best("whole"));
+
+    // A finished run has nothing left to do.
+    assert_eq!(train(&config, &folder.join("whole"), Limits::default()).unwrap(), whole);
+}
+
+#[test]
+fn a_run_folder_belongs_to_its_configuration_and_faces() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    write_faces(&folder.join("faces"), 12);
+    let run = folder.join("run");
+    let first = config(folder, "optim.epochs = 1");
+    train(&first, &run, Limits { steps: Some(1) }).unwrap();
+    let other = config(folder, "optim.epochs = 1\nseed = 2");
+    let error = train(&other, &run, Limits::default()).unwrap_err().to_string();
+    assert!(error.contains("another configuration"), "{error}");
+    write_faces(&folder.join("faces"), 13);
+    let error = train(&first, &run, Limits::default()).unwrap_err().to_string();
+    assert!(error.contains("other faces"), "{error}");
+    let progress = progress(&RunFolder::open(&run).unwrap()).unwrap().unwrap();
+    assert_eq!((progress.epoch, progress.step, progress.steps), (0, 1, 1));
+}
+
+#[test]
+fn data_that_cannot_be_trained_on_is_told() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    let faces = folder.join("faces");
+    write_faces(&faces, 12);
+    let config = config(folder, "optim.epochs = 1");
+    let error = |run: &str| train(&config, &folder.join(run), Limits::default()).unwrap_err().to_string();
+
+    for i in 0..3 {
+        std::fs::write(faces.join(format!("fake/s{i:03}_fake.png")), b"").unwrap();
+    }
+    let text = error("a");
+    assert!(text.contains("cannot be read") && text.contains("data.max_unreadable"), "{text}");
+    std::fs::remove_dir_all(faces.join("fake")).unwrap();
+    let text = error("b");
+    assert!(text.contains("no fake face"), "{text}");
+    std::fs::remove_dir_all(&faces).unwrap();
+    let text = error("c");
+    assert!(text.contains("faces"), "{text}");
+}
