@@ -3,6 +3,8 @@
 //! `score.sh` beside this crate builds and runs it. All options but `--overlay` are properties of the element
 //! `deepfakescore`, asked of the element itself, so that this program needs no change when the element gains one.
 
+#![warn(clippy::unwrap_used)]
+
 mod arguments;
 mod pipeline;
 mod progress;

@@ -44,7 +44,7 @@ impl FrameFormat {
     pub(crate) fn new(info: &gst_video::VideoInfo) -> Result<Self, MapError> {
         use gst_video::VideoInterlaceMode as Mode;
         let name = info.format().to_str();
-        let format = PixelFormat::from_name(&name).ok_or_else(|| MapError::Format(name.to_string()))?;
+        let format = PixelFormat::from_name(name).ok_or_else(|| MapError::Format(name.to_string()))?;
         match info.interlace_mode() {
             Mode::Progressive | Mode::Interleaved | Mode::Mixed => {}
             other => return Err(MapError::Interlacing(other)),

@@ -1,5 +1,6 @@
 //! GStreamer elements that score the faces in running video for being deepfakes.
 
+#![warn(clippy::unwrap_used)]
 // The module that `plugin_define!` makes has no documentation.
 #![allow(missing_docs)]
 

@@ -9,6 +9,8 @@
 //!
 //! Nothing here knows GStreamer.
 
+#![warn(clippy::unwrap_used)]
+
 pub mod contract;
 pub mod crop;
 pub mod engine;

@@ -207,7 +207,7 @@ impl Scorer {
             self.logits.clear();
             self.maps.clear();
             self.run_batch(0, n, None)?;
-            if self.logits.iter().any(|l| *l == Err(NotScored::MapMismatch)) {
+            if self.logits.contains(&Err(NotScored::MapMismatch)) {
                 let problem = "the mean of its map is not its logit: remove `output.map` from the contract";
                 return mismatch(self.session.model(), problem.to_owned());
             }

@@ -285,8 +285,8 @@ impl Outputs<'_> {
 /// Loads with exactly that provider, which is not `Auto`.
 fn load(model: &Model, options: &SessionOptions, provider: Provider) -> Result<ort::session::Session, SessionError> {
     let refused = |e: ort::Error| SessionError::Load { model: model.name().to_owned(), problem: e.to_string() };
-    let builder = configure(ort::session::Session::builder(environment()?).map_err(refused)?, options)
-        .map_err(|e| refused(e.into()))?;
+    let builder =
+        configure(ort::session::Session::builder(environment()?).map_err(refused)?, options).map_err(refused)?;
     let absent = |problem: String| SessionError::Provider { provider, problem };
     let providers = execution_providers(options, provider)
         .ok_or_else(|| absent(format!("this build has no support for it: build with `--features {provider}`")))?;
@@ -294,14 +294,14 @@ fn load(model: &Model, options: &SessionOptions, provider: Provider) -> Result<o
     builder.commit_from_memory(model.bytes()).map_err(refused)
 }
 
-fn configure(builder: SessionBuilder, options: &SessionOptions) -> ort::session::builder::BuilderResult {
-    builder
+fn configure(builder: SessionBuilder, options: &SessionOptions) -> ort::Result<SessionBuilder> {
+    Ok(builder
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_intra_threads(options.threads.max(1))?
         .with_inter_threads(1)?
         // A spinning pool would burn the cores that decode the video.
         .with_intra_op_spinning(false)?
-        .with_inter_op_spinning(false)
+        .with_inter_op_spinning(false)?)
 }
 
 /// `None` where the provider was not built in. Each would be skipped in silence, were it not told to be an error.

@@ -51,14 +51,12 @@ pub fn run(pipeline: &gst::Pipeline) -> Result<(), String> {
         let first = bus.pop_filtered(&[gst::MessageType::Error]).map(|m| format!("{:?}", m.view()));
         format!("{e}: {first:?}")
     })?;
-    let result = loop {
-        let types = [gst::MessageType::Eos, gst::MessageType::Error];
-        let message = bus.timed_pop_filtered(gst::ClockTime::from_seconds(300), &types);
-        match message.as_ref().map(|m| m.view()) {
-            Some(gst::MessageView::Eos(_)) => break Ok(()),
-            Some(gst::MessageView::Error(e)) => break Err(format!("{} ({:?})", e.error(), e.debug())),
-            _ => break Err("nothing for five minutes".to_owned()),
-        }
+    let types = [gst::MessageType::Eos, gst::MessageType::Error];
+    let message = bus.timed_pop_filtered(gst::ClockTime::from_seconds(300), &types);
+    let result = match message.as_ref().map(|m| m.view()) {
+        Some(gst::MessageView::Eos(_)) => Ok(()),
+        Some(gst::MessageView::Error(e)) => Err(format!("{} ({:?})", e.error(), e.debug())),
+        _ => Err("nothing for five minutes".to_owned()),
     };
     pipeline.set_state(gst::State::Null).map_err(|e| e.to_string())?;
     result

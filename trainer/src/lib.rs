@@ -6,6 +6,8 @@
 //! stopped. [`calibrate`] finds temperature and thresholds, [`export`] writes the ONNX file, [`evaluate`] scores faces with it through
 //! the engine, [`margin`] measures how crops lie around faces, and [`metrics`] says how good scores are.
 
+#![warn(clippy::unwrap_used)]
+
 pub mod augment;
 pub mod calibrate;
 pub mod checkpoint;

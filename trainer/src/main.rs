@@ -1,5 +1,7 @@
 //! `deepfake-trainer`: see `deepfake-trainer --help`.
 
+#![warn(clippy::unwrap_used)]
+
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -110,7 +110,7 @@ fn folders_are_scanned_by_class_and_source() {
     write_faces(&folder, 3);
     std::fs::write(folder.join("real/notes.txt"), "not a picture").unwrap();
     std::fs::write(folder.join("real/alone.JPG"), "found by its name").unwrap();
-    let faces = scan(&[folder.clone()]).unwrap();
+    let faces = scan(std::slice::from_ref(&folder)).unwrap();
     let found: Vec<_> = faces.iter().map(|f| (f.label, f.source.as_str())).collect();
     let (r, f) = (Label::Real, Label::Fake);
     assert_eq!(found, [(r, "alone"), (r, "s000"), (r, "s001"), (r, "s002"), (f, "s000"), (f, "s001"), (f, "s002")]);

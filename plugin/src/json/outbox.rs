@@ -13,6 +13,8 @@ pub(super) struct Entry {
     pub(super) duration: Option<gst::ClockTime>,
 }
 
+// A box would be an allocation for each frame; events are few.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 pub(super) enum Item {
     Event(gst::Event),

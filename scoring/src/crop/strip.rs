@@ -18,6 +18,9 @@ use super::unpack;
 use crate::contract::{Channels, Layout};
 use crate::frame::{Family, FrameView, Packing};
 
+/// Brings pixels of a packed row, from one on, so many, into bytes.
+type Unpack = fn(&[u8], usize, usize, &mut [u8]);
+
 /// All that is needed for a crop.
 pub(super) struct Job<'a, 'f> {
     pub(super) frame: &'a FrameView<'f>,
@@ -97,7 +100,7 @@ impl Job<'_, '_> {
                 (source.data, shift)
             }
             Packing::V210 | Packing::Uyvp => {
-                let (group, unpack): (usize, fn(&[u8], usize, usize, &mut [u8])) =
+                let (group, unpack): (usize, Unpack) =
                     if info.packing == Packing::V210 { (3, unpack::v210) } else { (4, unpack::uyvp) };
                 begin -= begin % group;
                 let first = (0..LANES).map(|lane| row_taps.starts[target_row(lane)]).min().unwrap_or(0);

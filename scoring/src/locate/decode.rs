@@ -93,7 +93,7 @@ pub fn yunet(
         for (cell, (class, objectness)) in level.class.iter().zip(level.objectness).enumerate() {
             let score = (class.clamp(0.0, 1.0) * objectness.clamp(0.0, 1.0)).sqrt();
             // Written so that not-a-number fails.
-            if !(score >= confidence) {
+            if score.is_nan() || score < confidence {
                 continue;
             }
             let (column, row) = ((cell % columns) as f32, (cell / columns) as f32);
@@ -167,7 +167,7 @@ pub fn scrfd(
         }
         let stride = level.stride as f32;
         for (anchor, &score) in level.scores.iter().enumerate() {
-            if !(score >= confidence) {
+            if score.is_nan() || score < confidence {
                 continue;
             }
             let cell = anchor / anchors;

@@ -257,7 +257,7 @@ impl Picture {
     }
 
     /// A face of the picture in the frame; `None` where its centre is outside of the frame.
-    fn to_frame(&self, face: &Face, convention: &Convention, frame: &FrameView<'_>) -> Option<Face> {
+    fn to_frame(self, face: &Face, convention: &Convention, frame: &FrameView<'_>) -> Option<Face> {
         let (sx, sy) = (self.region.w / self.width as f32, self.region.h / self.height as f32);
         let bbox = convention.to_reference(&face.bbox).scaled(sx, sy);
         let centre = bbox.center();

@@ -153,8 +153,8 @@ impl Augmenter {
             colour::erase(out, self.spec.width, self.spec.height, area, *seed);
         }
         for pixel in out.chunks_exact_mut(3) {
-            for c in 0..3 {
-                pixel[c] = (pixel[c] - self.mean[c]) / self.std[c];
+            for (value, (mean, std)) in pixel.iter_mut().zip(self.mean.iter().zip(&self.std)) {
+                *value = (*value - mean) / std;
             }
         }
         Ok(())
