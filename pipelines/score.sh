@@ -25,7 +25,7 @@ fi
 
 # A folder with nothing but the plugin and its library: GStreamer would search all of Cargo's for plugins. Another run
 # may be using the files that are there, so they are replaced, never overwritten.
-plugins=$target/gstreamer-1.0
+plugins=$target/release/gstreamer-1.0
 mkdir -p "$plugins"
 if ! cmp --silent "$target/release/libgstdeepfake.so" "$plugins/libgstdeepfake.so"; then
     cp "$target/release/libgstdeepfake.so" "$plugins/.plugin.$$"

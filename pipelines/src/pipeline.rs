@@ -191,7 +191,8 @@ fn build<W: Write + Send + 'static>(
     // The element works on system memory.
     source.set_property("force-sw-decoders", true);
     if overlay.is_none() {
-        source.set_property("caps", gst::Caps::new_empty_simple("video/x-raw"));
+        // Any features: decoders that could also give others would not be taken at all.
+        source.set_property("caps", gst::Caps::builder("video/x-raw").any_features().build());
         source.set_property("expose-all-streams", false);
     }
 
@@ -277,6 +278,8 @@ fn build_overlay(pipeline: &gst::Pipeline, json: &gst::Element, path: &Path) -> 
     encode.set_property_from_str("speed-preset", "veryfast");
     encode.set_property_from_str("pass", "qual");
     encode.set_property("quantizer", 20u32);
+    // With frames out of order, mp4mux (1.22) cuts off the end of a video whose frame rate varies.
+    encode.set_property("bframes", 0u32);
     let parse = make("h264parse")?;
     let queue = make("queue")?;
     let mux = make("mp4mux")?;
@@ -459,7 +462,9 @@ fn play<W: Write + Send + 'static>(
             }
             gst::MessageView::Error(e) => {
                 if !shared.video.load(Ordering::Relaxed) {
-                    return Err(no_video(arguments, &missing, Some(e.error().to_string())));
+                    // A file of sound only is told as one that lacks a plugin, which it does not.
+                    let detail = Some(e.error()).filter(|e| !e.matches(gst::CoreError::MissingPlugin));
+                    return Err(no_video(arguments, &missing, detail.map(|e| e.to_string())));
                 }
                 return Err(Error::Run {
                     element: e.src().map(|s| s.name().to_string()).unwrap_or_default(),
