@@ -353,35 +353,16 @@ fn connect<W: Write + Send + 'static>(
 }
 
 fn link_video(pipeline: &gst::Pipeline, pad: &gst::Pad, queue: &gst::Element) -> Result<(), Error> {
-    let mut next = queue.clone();
-    if is_turned(pad) {
-        // A telephone held upright films sideways and notes it: faces are looked for, and drawn, upright.
-        let flip = make("videoflip")?;
-        flip.set_property_from_str("video-direction", "auto");
-        let convert = make("videoconvert")?;
-        pipeline.add_many([&convert, &flip])?;
-        gst::Element::link_many([&convert, &flip, queue])?;
-        flip.sync_state_with_parent()?;
-        convert.sync_state_with_parent()?;
-        next = convert;
-    }
-    link(pad, &next)
-}
-
-/// Does the file ask for its video to be shown turned or mirrored?
-fn is_turned(pad: &gst::Pad) -> bool {
-    let mut turned = false;
-    // The decoder's own pad: the one outside of the bin does not have the events yet.
-    let pad = pad.downcast_ref::<gst::GhostPad>().and_then(|g| g.target()).unwrap_or_else(|| pad.clone());
-    pad.sticky_events_foreach(|event| {
-        if let gst::EventView::Tag(tags) = event.view()
-            && let Some(orientation) = tags.tag().get::<gst::tags::ImageOrientation>()
-        {
-            turned = orientation.get() != "rotate-0";
-        }
-        std::ops::ControlFlow::Continue(gst::EventForeachAction::Keep)
-    });
-    turned
+    // Both pass on untouched what needs neither: most formats, and videos that are not turned. A telephone held upright films
+    // sideways and notes it in a tag, which may come after the pad: faces are looked for, and drawn, upright.
+    let convert = make("videoconvert")?;
+    let flip = make("videoflip")?;
+    flip.set_property_from_str("video-direction", "auto");
+    pipeline.add_many([&convert, &flip])?;
+    gst::Element::link_many([&convert, &flip, queue])?;
+    flip.sync_state_with_parent()?;
+    convert.sync_state_with_parent()?;
+    link(pad, &convert)
 }
 
 fn link_sound(pipeline: &gst::Pipeline, pad: &gst::Pad, mux: &gst::Element) -> Result<(), Error> {

@@ -12,9 +12,12 @@ const MOST_TRACKS: usize = 20;
 /// What is needed of a record, which is one line of JSON a frame.
 #[derive(Debug, Deserialize)]
 struct Record {
+    /// In nanoseconds.
     pts: Option<u64>,
-    faces: Vec<Face>,
-    model: Model,
+    /// Why the frame has no results at all.
+    missing: Option<String>,
+    faces: Option<Vec<Face>>,
+    model: Option<Model>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -66,6 +69,7 @@ pub(crate) struct Summary {
     frames_with_faces: u64,
     tracks: BTreeMap<u64, Track>,
     not_scored: BTreeMap<String, u64>,
+    missing: BTreeMap<String, u64>,
     models: Vec<Model>,
 }
 
@@ -84,11 +88,17 @@ impl Summary {
         let record: Record = serde_json::from_slice(line)?;
         let time = record.pts.map(Duration::from_nanos);
         self.frames += 1;
-        self.frames_with_faces += u64::from(!record.faces.is_empty());
-        if !self.models.contains(&record.model) {
-            self.models.push(record.model);
+        if let Some(reason) = record.missing {
+            *self.missing.entry(reason).or_default() += 1;
         }
-        for face in record.faces {
+        if let Some(model) = record.model
+            && !self.models.contains(&model)
+        {
+            self.models.push(model);
+        }
+        let faces = record.faces.unwrap_or_default();
+        self.frames_with_faces += u64::from(!faces.is_empty());
+        for face in faces {
             let track = self.tracks.entry(face.track).or_insert_with(|| Track {
                 frames: 0,
                 first: time,
@@ -167,7 +177,10 @@ impl fmt::Display for Summary {
             )?;
         }
         for (reason, count) in &self.not_scored {
-            writeln!(f, "Not scored: {count} times {reason}")?;
+            writeln!(f, "Faces not scored: {count} times {reason}")?;
+        }
+        for (reason, count) in &self.missing {
+            writeln!(f, "Frames without a result: {count} times {reason}")?;
         }
         writeln!(f)?;
         for model in &self.models {
@@ -244,7 +257,7 @@ mod tests {
         assert!(text.contains("Frames with faces: 3 (75 %)"), "{text}");
         assert!(text.contains("     1  FAKE         0.90  0.40     0.60  2 (50 %)        0:00.0 - 0:00.0"), "{text}");
         assert!(text.contains("     2  real         0.10  0.10     0.10  2 (50 %)        0:00.0 - 1:05.1"), "{text}");
-        assert!(text.contains("Not scored: 1 times too-small"), "{text}");
+        assert!(text.contains("Faces not scored: 1 times too-small"), "{text}");
         assert!(text.contains("Model: m on cpu (sha256 ab)"), "{text}");
     }
 
@@ -270,7 +283,13 @@ mod tests {
     }
 
     #[test]
+    fn frames_without_results_are_told() {
+        let text = summary(&[r#"{"pts":0,"missing":"no-scores","faces":null,"model":null}"#.to_owned()]).to_string();
+        assert!(text.contains("Frames without a result: 1 times no-scores"), "{text}");
+    }
+
+    #[test]
     fn what_is_no_record_is_refused() {
-        assert!(Summary::default().add(b"{}").is_err());
+        assert!(Summary::default().add(b"{\"faces\":[{}]}").is_err());
     }
 }
