@@ -366,7 +366,8 @@ fn any_kind_of_memory_is_accepted_and_caps_without_a_size_are_not() {
     rig.push(0, None).unwrap();
     assert_eq!(rig.pull().1["size"], json!({ "width": 64, "height": 48 }));
     let caps: gst::Caps = "video/x-raw,format=RGB".parse().unwrap();
-    assert!(!rig.video.push_event(gst::event::Caps::new(&caps)));
+    rig.video.push_event(gst::event::Caps::new(&caps));
+    assert!(rig.push(1, None).is_err());
 }
 
 #[test]

@@ -25,9 +25,9 @@ fn scores(frame: u64) -> gstdeepfake::meta::Scores {
 }
 
 #[test]
-fn ten_thousand_frames_leave_nothing_behind() {
-    const WARM_UP: u64 = 2_000;
-    const FRAMES: u64 = 12_000;
+fn thousands_of_frames_leave_nothing_behind() {
+    const WARM_UP: u64 = 1_000;
+    const FRAMES: u64 = 3_000;
     results::init();
     let pipeline = gst::parse::launch(&format!(
         "videotestsrc name=v pattern=black num-buffers={FRAMES} ! video/x-raw,format=I420,width=160,height=120 \
@@ -53,8 +53,8 @@ fn ten_thousand_frames_leave_nothing_behind() {
     pipeline.set_state(gst::State::Playing).unwrap();
     let (before, after) = (seen.recv().unwrap(), seen.recv().unwrap());
     pipeline.set_state(gst::State::Null).unwrap();
-    // 400 bytes a frame would be seen.
-    assert!(after < before + 4_000_000, "{before} bytes after {WARM_UP} frames, {after} after {FRAMES}");
+    // 500 bytes a frame would be seen.
+    assert!(after < before + 1_000_000, "{before} bytes after {WARM_UP} frames, {after} after {FRAMES}");
     drop((pipeline, records));
     assert!(weak.upgrade().is_none());
 }
