@@ -110,7 +110,13 @@ impl Canvas {
             let samples = match format.format() {
                 gst_video::VideoFormat::V210 => Samples::V210 { first: first_sample, step: sample_step },
                 gst_video::VideoFormat::Uyvp => Samples::Uyvp { first: first_sample, step: sample_step },
-                _ if format.depth()[index] > 8 => Samples::Words { first, step, shift: format.shift()[index] },
+                // GStreamer 1.22 leaves offsets and shifts out of its description.
+                gst_video::VideoFormat::Y210 => Samples::Words { first: [0, 2, 6][index.min(2)], step, shift: 6 },
+                _ if format.depth()[index] > 8 => {
+                    // GStreamer 1.22 counts samples where it should count bytes: P010's Cr begins at "1".
+                    let first = if first.is_multiple_of(2) { first } else { 2 * first };
+                    Samples::Words { first, step, shift: format.shift()[index] }
+                }
                 _ => Samples::Bytes { first, step },
             };
             let gains = gains(info, index).map(|g| g * scales[index] as f32);
