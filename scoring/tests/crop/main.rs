@@ -1,5 +1,6 @@
 //! What a crop is, whatever computes it.
 
+mod golden;
 mod properties;
 
 use deepfake_scoring::contract::{Channels, Layout};
