@@ -1,8 +1,8 @@
 //! The pipeline that scores a video, and how a run of it ends.
 //!
 //! ```text
-//! uridecodebin -> [videoflip] -> queue -> deepfakescore -> deepfakejson -> fakesink, or the file with the overlay
-//!                                                               json pad -> queue -> appsink
+//! uridecodebin -> [videoflip] -> queue -> videoconvert -> deepfakescore -> deepfakejson -> fakesink, or the overlay's file
+//!                                                                          json pad  -> queue -> appsink
 //! ```
 
 use std::io::Write;
@@ -197,16 +197,19 @@ fn build<W: Write + Send + 'static>(
     }
 
     let queue = make("queue")?;
+    // Passes on what the element can read as it is; converts what few videos have, such as 4:4:4 of 10 bits.
+    let convert = make("videoconvert")?;
     let json = make("deepfakejson")?;
-    pipeline.add_many([&source, &queue, &score, &json])?;
-    gst::Element::link_many([&queue, &score])?;
+    pipeline.add_many([&source, &queue, &convert, &score, &json])?;
     if arguments.is("mode", "live") {
         // Live scoring of a file: at the pace of the video, as it would come from a camera.
         let pace = make("clocksync")?;
         pipeline.add(&pace)?;
-        gst::Element::link_many([&queue, &pace, &score])?;
+        gst::Element::link_many([&queue, &pace, &convert])?;
+    } else {
+        queue.link(&convert)?;
     }
-    score.link(&json)?;
+    gst::Element::link_many([&convert, &score, &json])?;
     count_frames(&score, shared);
 
     // In a thread of its own: a sink that waits for the pipeline to play would else block the video beside it.
@@ -325,7 +328,8 @@ fn connect<W: Write + Send + 'static>(
         let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
         let media = caps.structure(0).map(|s| s.name().to_string()).unwrap_or_default();
         let linked = if media.starts_with("video/") && !seen.video.swap(true, Ordering::Relaxed) {
-            link_video(&pipeline, pad, &video)
+            link_video(&pipeline, pad, &video);
+            Ok(())
         } else if let Some(mux) = mux.as_ref().and_then(|m| m.upgrade())
             && media.starts_with("audio/")
             && !sound.swap(true, Ordering::Relaxed)
@@ -352,17 +356,49 @@ fn connect<W: Write + Send + 'static>(
     });
 }
 
-fn link_video(pipeline: &gst::Pipeline, pad: &gst::Pad, queue: &gst::Element) -> Result<(), Error> {
-    // Both pass on untouched what needs neither: most formats, and videos that are not turned. A telephone held upright films
-    // sideways and notes it in a tag, which may come after the pad: faces are looked for, and drawn, upright.
-    let convert = make("videoconvert")?;
+/// Links the video once something comes: only then has everything been told that is known about it.
+fn link_video(pipeline: &gst::Pipeline, pad: &gst::Pad, queue: &gst::Element) {
+    let (pipeline, queue) = (pipeline.downgrade(), queue.downgrade());
+    pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
+        if info.event().is_some_and(|e| !matches!(e.type_(), gst::EventType::Eos | gst::EventType::Gap)) {
+            return gst::PadProbeReturn::Ok;
+        }
+        if let (Some(pipeline), Some(queue)) = (pipeline.upgrade(), queue.upgrade())
+            && let Err(error) = link_upright(&pipeline, pad, &queue)
+        {
+            gst::element_error!(queue, gst::StreamError::Failed, ("{error}"));
+        }
+        gst::PadProbeReturn::Remove
+    });
+}
+
+/// A telephone held upright films sideways and notes it: faces are looked for, and drawn, upright.
+fn link_upright(pipeline: &gst::Pipeline, pad: &gst::Pad, queue: &gst::Element) -> Result<(), Error> {
+    if !is_turned(pad) {
+        return link(pad, queue);
+    }
     let flip = make("videoflip")?;
     flip.set_property_from_str("video-direction", "auto");
+    let convert = make("videoconvert")?;
     pipeline.add_many([&convert, &flip])?;
     gst::Element::link_many([&convert, &flip, queue])?;
     flip.sync_state_with_parent()?;
     convert.sync_state_with_parent()?;
     link(pad, &convert)
+}
+
+/// Does the file ask for its video to be shown turned or mirrored?
+fn is_turned(pad: &gst::Pad) -> bool {
+    let mut turned = false;
+    pad.sticky_events_foreach(|event| {
+        if let gst::EventView::Tag(tags) = event.view()
+            && let Some(orientation) = tags.tag().get::<gst::tags::ImageOrientation>()
+        {
+            turned = orientation.get() != "rotate-0";
+        }
+        std::ops::ControlFlow::Continue(gst::EventForeachAction::Keep)
+    });
+    turned
 }
 
 fn link_sound(pipeline: &gst::Pipeline, pad: &gst::Pad, mux: &gst::Element) -> Result<(), Error> {

@@ -1,6 +1,8 @@
 //! `score.sh` as a user calls it: what comes out on stdout and stderr, what file it writes, how it ends. The clips are made
 //! here; what the scores are worth is tested elsewhere.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too, end the test where they fail")]
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -48,11 +50,14 @@ fn refusal<S: AsRef<std::ffi::OsStr>>(arguments: &[S], code: i32) -> String {
 
 /// A clip made by a pipeline that ends in a muxer.
 fn clip(folder: &TempDir, name: &str, pipeline: &str) -> PathBuf {
-    gst::init().unwrap();
     let path = folder.path().join(name);
-    let description = format!("{pipeline} ! filesink location=\"{}\"", path.display());
-    play(&gst::parse::launch(&description).unwrap().downcast().unwrap());
+    play(&self::pipeline(&format!("{pipeline} ! filesink location=\"{}\"", path.display())));
     path
+}
+
+fn pipeline(description: &str) -> gst::Pipeline {
+    gst::init().unwrap();
+    gst::parse::launch(description).unwrap().downcast().unwrap()
 }
 
 fn play(pipeline: &gst::Pipeline) {
@@ -70,12 +75,11 @@ fn play(pipeline: &gst::Pipeline) {
 
 /// Decodes the streams of a kind: how many buffers there are, and the caps of the first.
 fn decoded(path: &Path, media: &str) -> (u64, Option<gst::Caps>) {
-    gst::init().unwrap();
     let uri = glib::filename_to_uri(path, None).unwrap();
     let description = format!(
-        "uridecodebin uri={uri} caps=\"{media}(ANY)\" expose-all-streams=false ! fakesink name=sink sync=false signal-handoffs=true"
+        "uridecodebin uri={uri} caps={media}(ANY) expose-all-streams=false ! fakesink name=sink sync=false signal-handoffs=true"
     );
-    let pipeline: gst::Pipeline = gst::parse::launch(&description).unwrap().downcast().unwrap();
+    let pipeline = pipeline(&description);
     let (send, receive) = std::sync::mpsc::channel();
     let sink = pipeline.by_name("sink").unwrap();
     sink.connect("handoff", false, move |values| {
@@ -132,19 +136,6 @@ fn the_overlay_keeps_every_frame_and_the_sound() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "nothing half-written stays");
 }
 
-/// Notes in an MP4 file that it is to be shown turned by 90 degrees, as telephones do and mp4mux cannot.
-fn turn(path: &Path) {
-    let mut file = std::fs::read(path).unwrap();
-    let header = file.windows(4).position(|w| w == b"tkhd").unwrap();
-    // After the box's type: version, times, number, duration and layers, 40 bytes; then the matrix (ISO/IEC 14496-12, 8.3.2).
-    let one = 1 << 16;
-    for (i, value) in [0, one, 0, -one, 0, 0, 0, 0, 1i32 << 30].into_iter().enumerate() {
-        let at = header + 44 + 4 * i;
-        file[at..at + 4].copy_from_slice(&value.to_be_bytes());
-    }
-    std::fs::write(path, file).unwrap();
-}
-
 #[test]
 fn a_video_that_is_to_be_turned_is_scored_upright() {
     let folder = tempfile::tempdir().unwrap();
@@ -153,7 +144,13 @@ fn a_video_that_is_to_be_turned_is_scored_upright() {
         "turned.mp4",
         "videotestsrc num-buffers=10 ! video/x-raw,width=320,height=240,framerate=30/1 ! x264enc speed-preset=ultrafast ! mp4mux",
     );
-    turn(&video);
+    // As a telephone writes it: the matrix in the header of the track says a quarter turn. GStreamer's muxer cannot.
+    let mut file = std::fs::read(&video).unwrap();
+    let header = file.windows(4).position(|w| w == b"tkhd").unwrap() + 4;
+    let matrix = header + if file[header] == 0 { 40 } else { 52 };
+    let quarter = [0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30].map(i32::to_be_bytes);
+    file[matrix..][..36].copy_from_slice(quarter.as_flattened());
+    std::fs::write(&video, file).unwrap();
     let overlay = folder.path().join("upright.mp4");
     let (records, _) = records(&[video.as_os_str(), "--overlay".as_ref(), overlay.as_os_str()]);
     assert_eq!(records.len(), 10);
@@ -166,13 +163,11 @@ fn a_video_that_is_to_be_turned_is_scored_upright() {
 fn every_frame_of_a_video_of_varying_rate_is_scored() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("varying.mkv");
-    gst::init().unwrap();
-    let pipeline = gst::parse::launch(&format!(
-        "videotestsrc num-buffers=40 ! video/x-raw,width=160,height=120,framerate=30/1 ! identity name=drop ! \
+    let pipeline = pipeline(&format!(
+        "videotestsrc num-buffers=40 ! video/x-raw,format=Y444_10LE,width=160,height=120,framerate=30/1 ! identity name=drop ! \
          x264enc speed-preset=ultrafast ! matroskamux ! filesink location={}",
         path.display()
     ));
-    let pipeline: gst::Pipeline = pipeline.unwrap().downcast().unwrap();
     // Leaves some frames out; those that stay keep their times.
     let index = AtomicU32::new(0);
     pipeline.by_name("drop").unwrap().static_pad("src").unwrap().add_probe(gst::PadProbeType::BUFFER, move |_, _| {

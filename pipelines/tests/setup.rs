@@ -1,6 +1,8 @@
 //! The set-up scripts on machines that lack this or that: what they would install is told by stand-ins for apt-get, pip and
 //! the toolchain, so that nothing is.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too, end the test where they fail")]
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
