@@ -25,6 +25,19 @@ pub struct Calibration {
     pub fake: usize,
 }
 
+impl std::fmt::Display for Calibration {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { temperature, fake_above, real_below, false_alarms, misses, real, fake } = self;
+        write!(
+            f,
+            "temperature {temperature:.4}, fake_above {fake_above:.4} (reaches {:.2} % of {real} real faces), real_below \
+             {real_below:.4} (reaches {:.2} % of {fake} fakes)",
+            100.0 * false_alarms,
+            100.0 * misses
+        )
+    }
+}
+
 /// Shares of errors that are wished for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Wish {

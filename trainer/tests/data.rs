@@ -11,7 +11,7 @@ use support::write_faces;
 
 fn face(source: &str, label: Label, number: usize) -> Face {
     let path = PathBuf::from(format!("{}/{source}_{number}.png", label.folder()));
-    Face { path, label, source: source.to_owned() }
+    Face { path, label, source: source.to_owned(), video: format!("{source}-{number}") }
 }
 
 /// Sources with any number of real and fake faces each.

@@ -49,8 +49,10 @@ pub struct Face {
     pub path: PathBuf,
     /// What it is.
     pub label: Label,
-    /// Name of the video that it, or the face that it forges, was taken from.
+    /// Name of the source video: of the one that it, or the face that it forges, was taken from. Splits keep it whole.
     pub source: String,
+    /// Name of the video that it was taken from itself, whose faces are judged together.
+    pub video: String,
 }
 
 /// All faces of the folders, sorted by label and path.
@@ -87,9 +89,18 @@ fn pictures_of(folder: &Path, label: Label, faces: &mut Vec<Face>) -> Result<()>
     for path in pictures_in(folder)? {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let source = stem.split_once('_').map_or(stem.as_str(), |(source, _)| source).to_owned();
-        faces.push(Face { path, label, source });
+        let video = video_of(&stem).to_owned();
+        faces.push(Face { path, label, source, video });
     }
     Ok(())
+}
+
+/// What is left of a file's name without the number of its frame: digits after the last `_`.
+fn video_of(stem: &str) -> &str {
+    match stem.rsplit_once('_') {
+        Some((video, frame)) if !frame.is_empty() && frame.bytes().all(|b| b.is_ascii_digit()) => video,
+        _ => stem,
+    }
 }
 
 /// The pictures of a folder, sorted.

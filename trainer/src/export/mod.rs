@@ -49,6 +49,12 @@ pub struct Parity {
     pub mean: f64,
 }
 
+impl std::fmt::Display for Parity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.1e} in the logit, {:.1e} in the map, {:.1e} in the map's mean", self.logit, self.map, self.mean)
+    }
+}
+
 /// What the exported file will say about itself.
 pub fn contract(config: &Config, calibration: Option<&Calibration>, provenance: &[(&str, String)]) -> Contract {
     let score = calibration.map_or_else(ScoreKeys::default, |c| ScoreKeys {

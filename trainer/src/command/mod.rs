@@ -1,0 +1,47 @@
+//! The subcommands: each takes its arguments, calls the library and prints what it found.
+
+mod calibrate;
+mod evaluate;
+mod export;
+mod margin;
+mod train;
+
+use std::path::Path;
+
+use clap::Subcommand;
+use deepfake_scoring::locate::{LocateOptions, Locator};
+use deepfake_scoring::model::Model;
+use deepfake_scoring::session::SessionOptions;
+use deepfake_trainer::Result;
+
+/// What can be done.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Trains a network; run again with the same folder, it goes on where it was stopped.
+    Train(train::Train),
+    /// Finds temperature and thresholds on the validation split of a run and keeps them in its folder.
+    Calibrate(calibrate::Calibrate),
+    /// Writes the best weights of a run as an ONNX file, compared with the trainer before it is written.
+    Export(export::Export),
+    /// Measures how face crops lie around the boxes of a locator: `crop.margin` and `crop.shift_y` of the contract.
+    Margin(margin::Margin),
+    /// Scores faces with an ONNX file and tells how good it is.
+    Evaluate(evaluate::Evaluate),
+}
+
+impl Command {
+    pub(crate) fn run(self) -> Result<()> {
+        match self {
+            Self::Train(train) => train.run(),
+            Self::Calibrate(calibrate) => calibrate.run(),
+            Self::Export(export) => export.run(),
+            Self::Margin(margin) => margin.run(),
+            Self::Evaluate(evaluate) => evaluate.run(),
+        }
+    }
+}
+
+/// The locator in an ONNX file.
+fn locator(path: &Path) -> Result<Locator> {
+    Ok(Locator::new(&Model::read(path)?, &SessionOptions::default(), LocateOptions::default())?)
+}

@@ -1,0 +1,64 @@
+//! Which faces, and how they are split and put into batches.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::wrong;
+use crate::error::Result;
+
+/// The faces to learn from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// Folders, each with `real/` and `fake/` in it; relative to the configuration file. A file belongs to the source video
+    /// that its name says before the first `_`.
+    pub folders: Vec<PathBuf>,
+    /// Share of the source videos that is kept for validation, (0, 0.5]. Default 0.1.
+    #[serde(default = "tenth")]
+    pub validation_share: f64,
+    /// Share of files that may be unreadable before it is an error, [0, 1]. Default 0.01.
+    #[serde(default = "hundredth")]
+    pub max_unreadable: f64,
+    /// Batches of pairs: each real face together with a fake of the same source video (of another one where the source has
+    /// none). Otherwise batches are half real and half fake, drawn independently. Default true.
+    #[serde(default = "yes")]
+    pub pairs: bool,
+    /// Both faces of a pair get the same augmentation, so that only the forgery tells them apart. Default true.
+    #[serde(default = "yes")]
+    pub same_augmentation: bool,
+    /// Memory for decoded pictures, in MiB; what does not fit is decoded again each time. Default 4096.
+    #[serde(default = "cache_mib")]
+    pub cache_mib: usize,
+    /// Use only so many source videos (after shuffling by `seed`); 0 means all. For trials. Default 0.
+    #[serde(default)]
+    pub limit_sources: usize,
+}
+
+impl Data {
+    pub(super) fn check(&self) -> Result<()> {
+        if self.folders.is_empty() {
+            return wrong("data.folders", "must name at least one folder");
+        }
+        if !(self.validation_share > 0.0 && self.validation_share <= 0.5) {
+            return wrong("data.validation_share", "must be above 0 and at most 0.5");
+        }
+        if !(0.0..=1.0).contains(&self.max_unreadable) {
+            return wrong("data.max_unreadable", "must be from 0 to 1");
+        }
+        Ok(())
+    }
+}
+
+const fn tenth() -> f64 {
+    0.1
+}
+const fn hundredth() -> f64 {
+    0.01
+}
+const fn yes() -> bool {
+    true
+}
+pub(super) const fn cache_mib() -> usize {
+    4096
+}
