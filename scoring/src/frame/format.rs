@@ -280,12 +280,10 @@ impl PixelFormat {
         }
     }
 
-    /// Samples of a component in a row of a frame `width` pixels wide. Odd widths round up, except that the last chroma pair of
-    /// Y210 has no room in the rows that GStreamer lays out (4 bytes a pixel): it is not read, its neighbour stands in.
+    /// Samples of a component in a row of a frame `width` pixels wide. Odd widths round up.
     pub(crate) fn samples(self, component: usize, width: usize) -> usize {
         let info = self.info();
         match (component, info.family) {
-            (1 | 2, Family::Yuv) if matches!(self, Self::Y210) => (width / info.subsampling.0).max(1),
             (1 | 2, Family::Yuv) => width.div_ceil(info.subsampling.0),
             _ => width,
         }
@@ -318,7 +316,7 @@ mod tests {
             (PixelFormat::Uyvp, 0, 64, 160),
             (PixelFormat::Uyvp, 0, 65, 164),
             (PixelFormat::Y210, 0, 64, 256),
-            (PixelFormat::Y210, 0, 65, 258),
+            (PixelFormat::Y210, 0, 65, 264),
         ] {
             assert_eq!(format.row_bytes(plane, width), bytes, "{} plane {plane} width {width}", format.name());
         }

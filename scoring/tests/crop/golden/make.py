@@ -10,10 +10,11 @@ Needs gst-launch-1.0 (base and good plugins), NumPy and OpenCV. Written next to 
 The way of the reference: a picture drawn by NumPy -> videoconvert -> frame -> videoconvert to 12-bit RGB -> OpenCV's INTER_AREA
 and INTER_LINEAR on floats. 12 bits, because of what videoconvert 1.22 makes of limited range video: with 8 bits, chroma that is
 repeated instead of interpolated, and white of 253; with 16 bits, gray with a green cast of 1.5. What neither tool does
-(regions between pixels, the transfer functions of HDR) is written down in NumPy, here and independently.
+(regions between pixels, the rows of a field, the transfer functions of HDR) is written down in NumPy, here and independently.
 """
 
 import json
+import os
 import subprocess
 import tempfile
 from pathlib import Path
@@ -83,6 +84,7 @@ def picture(w, h, seed):
     return np.clip(rgb, 0, 1)
 
 
+RGB = "1:1:7:1"
 COLORIMETRY = {
     # name: range:matrix:transfer:primaries, as GStreamer numbers them
     ("limited", "bt601"): "2:4:16:4",
@@ -91,7 +93,7 @@ COLORIMETRY = {
     ("full", "bt601"): "1:4:16:4",
     ("full", "bt709"): "1:3:5:1",
     ("full", "bt2020"): "1:6:13:7",
-    ("full", "rgb"): "1:1:7:1",
+    ("full", "rgb"): RGB,
 }
 SITES = {"jpeg": "jpeg", "mpeg2": "mpeg2", None: None}
 
@@ -99,27 +101,75 @@ SITES = {"jpeg": "jpeg", "mpeg2": "mpeg2", None: None}
 def convert(rgb, name, colorimetry, site, scan):
     """The picture as a raw frame, and that frame as RGB in [0, 1], both by videoconvert."""
     h, w, _ = rgb.shape
+    mode = "interlace-mode=" + ("progressive" if scan == "progressive" else "interleaved,field-order=" + scan)
+    argb = np.full((h, w, 4), 65535, np.uint16)
+    argb[..., 1:] = np.round(rgb * 65535)
+    frame = videoconvert(argb.tobytes(), (w, h), f"ARGB64_LE,{mode},colorimetry={RGB}", described(name, mode, colorimetry, site))
+    if scan == "progressive":
+        source = frame
+    else:
+        source, name = first_field(frame, name, w, h, scan)
+        h //= 2
+    progressive = "interlace-mode=progressive"
+    back = videoconvert(source, (w, h), described(name, progressive, colorimetry, site), f"GBR_12LE,{progressive},colorimetry={RGB}")
+    stride = up(2 * w, 4) // 2
+    g, b, r = np.frombuffer(back, np.uint16).reshape(3, -1, stride)[:, :h, :w]
+    return frame, np.stack([r, g, b], -1).astype(np.float64) / 4095
+
+
+def described(name, mode, colorimetry, site):
+    return f"{name},{mode},colorimetry={colorimetry}" + (f",chroma-site={site}" if site else "")
+
+
+def videoconvert(data, size, given, wanted):
+    """The bytes of a frame in another format; `given` and `wanted` are what follows `format=` in the caps."""
+    common = f"width={size[0]},height={size[1]},framerate=1/1,pixel-aspect-ratio=1/1"
     with tempfile.TemporaryDirectory() as folder:
-        source, raw, back = (Path(folder) / n for n in ("source", "raw", "back"))
-        argb = np.full((h, w, 4), 65535, np.uint16)
-        argb[..., 1:] = np.round(rgb * 65535)
-        source.write_bytes(argb.tobytes())
-        mode = "interlace-mode=" + ("progressive" if scan == "progressive" else "interleaved,field-order=" + scan)
-        common = f"width={w},height={h},framerate=1/1,pixel-aspect-ratio=1/1,{mode}"
-        caps = f"video/x-raw,format={name},{common},colorimetry={colorimetry}"
-        if site:
-            caps += f",chroma-site={site}"
-        rgb_caps = f"video/x-raw,format=ARGB64_LE,{common},colorimetry=1:1:7:1"
-        back_caps = rgb_caps.replace("ARGB64_LE", "GBR_12LE")
+        source, made = Path(folder) / "source", Path(folder) / "made"
+        source.write_bytes(data)
+        # Bytes that pad a row would be what the memory held before: they are made the same each time.
         subprocess.run(
-            f"gst-launch-1.0 -q filesrc location={source} blocksize={argb.nbytes} ! capsfilter caps=application/octet-stream "
-            f"! capssetter replace=true join=false caps=\"{rgb_caps}\" ! videoconvert dither=none ! {caps} ! tee name=t "
-            f"t. ! queue ! filesink location={raw} t. ! queue ! videoconvert dither=none ! {back_caps} ! filesink location={back}",
-            shell=True, check=True)
-        frame = raw.read_bytes()
-        stride = up(2 * w, 4) // 2
-        g, b, r = np.frombuffer(back.read_bytes(), np.uint16).reshape(3, -1, stride)[:, :h, :w]
-        return frame, np.stack([r, g, b], -1).astype(np.float64) / 4095
+            f"gst-launch-1.0 -q filesrc location={source} blocksize={len(data)} ! capsfilter caps=application/octet-stream "
+            f"! capssetter replace=true join=false caps=\"video/x-raw,format={given},{common}\" ! videoconvert dither=none "
+            f"! video/x-raw,format={wanted},{common} ! filesink location={made}",
+            shell=True, check=True, env=os.environ | {"MALLOC_PERTURB_": "165"})
+        return made.read_bytes()
+
+
+def first_field(frame, name, w, h, scan):
+    """The rows of the field that is first in time, as a progressive frame, and its format.
+
+    Done here because videoconvert 1.22 interpolates chroma as H.262 has it (figures 6-2 and 6-3) everywhere but in the first and
+    the last row of a field, where it mixes in chroma of the other field: the second row of a frame gets 3/8 of the first
+    chroma row, though that one is of the top field. Of formats whose chroma has all rows, it and this are the same.
+    """
+    parity = 0 if scan == "top-field-first" else 1
+    planes, _ = layout(name, w, h, True)
+    rows = [np.frombuffer(frame, np.uint8, s * (h if i == 0 else h // 2), o).reshape(-1, s) for i, (s, o) in enumerate(planes)]
+    if len(rows) == 1 and name in ("UYVY", "v210"):
+        return rows[0][parity::2].tobytes(), name
+    if name in ("NV12", "I420"):
+        luma, chroma, shift = rows[0], rows[1:], 4
+    elif name == "P010_10LE":
+        luma, chroma, shift = rows[0].view("<u2") >> 6, [rows[1].view("<u2") >> 6], 2
+    else:
+        raise ValueError(name)
+    if len(chroma) == 1:
+        chroma = [chroma[0][:, 0::2], chroma[0][:, 1::2]]
+    planes = [luma[parity::2, :w].astype(np.float64)] + [field_chroma(c[:, : w // 2], h, parity) for c in chroma]
+    # As 4:2:2 of 12 bits, so that nothing is lost.
+    sides = [np.zeros((h // 2, up(n, 2)), "<u2") for n in (w, w // 2, w // 2)]
+    for side, plane in zip(sides, planes):
+        side[:, : plane.shape[1]] = np.round(plane * (1 << shift))
+    return b"".join(s.tobytes() for s in sides), "I422_12LE"
+
+
+def field_chroma(plane, h, parity):
+    """4:2:0 chroma at each luma row of a field. Chroma row k of the frame lies half a row below its luma row 2 k, and the
+    rows take turns between the fields."""
+    have = 2 * np.arange(plane.shape[0]) + 0.5
+    want = np.arange(parity, h, 2)
+    return np.stack([np.interp(want, have[parity::2], column) for column in plane[parity::2].T.astype(np.float64)], -1)
 
 
 def pad(rgb, region):
@@ -162,10 +212,8 @@ def along(picture, start, length, targets, axis):
 def crop(rgb, region, size, scan):
     if scan != "progressive":
         # One field: its row k lies at row 2k (top) or 2k + 1 (bottom) of the frame.
-        parity = 0 if scan == "top-field-first" else 1
-        rgb = rgb[parity::2]
         x, y, w, h = region
-        region = (x, y / 2 + (0.25 if parity == 0 else -0.25), w, h / 2)
+        region = (x, y / 2 + (0.25 if scan == "top-field-first" else -0.25), w, h / 2)
     padded, (x, y, w, h) = pad(rgb, region)
     return along(along(padded, x, w, size[0], 1), y, h, size[1], 0)
 
