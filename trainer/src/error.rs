@@ -77,6 +77,9 @@ pub enum Error {
     /// A face locator that fails.
     #[error(transparent)]
     Locate(#[from] deepfake_scoring::locate::LocateError),
+    /// A picture that cannot be distorted.
+    #[error("{0}")]
+    Distortion(String),
     /// Training that went astray.
     #[error("{0}")]
     Training(String),

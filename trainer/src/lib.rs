@@ -4,7 +4,7 @@
 //! One TOML file ([`config`]) drives everything. [`data`] knows the faces, [`augment`] and [`loader`] bring them to the network,
 //! [`net`] is the network, [`optim`] changes it, [`train`] ties these together and [`checkpoint`] lets it go on where it was
 //! stopped. [`calibrate`] finds temperature and thresholds, [`export`] writes the ONNX file, [`evaluate`] scores faces with it through
-//! the engine, [`margin`] measures how crops lie around faces, and [`metrics`] says how good scores are.
+//! the engine, [`distort`] makes them worse to see how robust it is, [`margin`] measures how crops lie around faces, and [`metrics`] says how good scores are.
 
 #![warn(clippy::unwrap_used)]
 
@@ -14,9 +14,11 @@ pub mod checkpoint;
 pub mod config;
 pub mod data;
 pub mod device;
+pub mod distort;
 pub mod error;
 pub mod evaluate;
 pub mod export;
+pub mod filter;
 pub mod loader;
 pub mod log;
 pub mod margin;

@@ -8,6 +8,7 @@ use image::{ExtendedColorType, ImageFormat};
 use super::{Geometry, cut};
 use crate::data::Picture;
 use crate::error::{Error, Result};
+use crate::filter::{Border, gaussian, separable};
 
 /// The width that standard deviations of blurs are told for.
 const REFERENCE_WIDTH: f64 = 224.0;
@@ -65,44 +66,7 @@ fn through_jpeg(picture: &Picture, quality: u8) -> Result<Picture> {
 
 /// Gaussian blur, edges repeated.
 fn blurred(picture: &Picture, sigma: f64) -> Picture {
-    let radius = (3.0 * sigma).ceil().max(1.0) as usize;
-    let weights: Vec<f32> = (0..=radius).map(|i| (-((i * i) as f64) / (2.0 * sigma * sigma)).exp() as f32).collect();
-    let total = weights[0] + 2.0 * weights[1..].iter().sum::<f32>();
-    let weights: Vec<f32> = weights.iter().map(|w| w / total).collect();
-    let (w, h) = (picture.width, picture.height);
-    let row = w * 3;
-    // Columns first: whole rows are added, which the compiler turns into vector code.
-    let mut columns = vec![0.0f32; row * h];
-    for y in 0..h {
-        let out = &mut columns[y * row..(y + 1) * row];
-        let mut add = |at: usize, k: f32| {
-            for (o, &v) in out.iter_mut().zip(&picture.data[at * row..(at + 1) * row]) {
-                *o += k * f32::from(v);
-            }
-        };
-        add(y, weights[0]);
-        for (d, &k) in weights.iter().enumerate().skip(1) {
-            add(y.saturating_sub(d), k);
-            add((y + d).min(h - 1), k);
-        }
-    }
-    let mut padded = vec![0.0f32; (w + 2 * radius) * 3];
-    let mut sums = vec![0.0f32; row];
-    let mut data = Vec::with_capacity(row * h);
-    for line in columns.chunks_exact(row) {
-        padded[radius * 3..radius * 3 + row].copy_from_slice(line);
-        for i in 0..radius {
-            padded.copy_within(radius * 3..radius * 3 + 3, i * 3);
-            padded.copy_within(radius * 3 + row - 3..radius * 3 + row, radius * 3 + row + i * 3);
-        }
-        sums.fill(0.0);
-        for d in 0..=2 * radius {
-            let k = weights[d.abs_diff(radius)];
-            for (s, v) in sums.iter_mut().zip(&padded[d * 3..d * 3 + row]) {
-                *s += k * v;
-            }
-        }
-        data.extend(sums.iter().map(|v| v.round() as u8));
-    }
-    Picture { width: w, height: h, data }
+    let weights = gaussian((3.0 * sigma).ceil().max(1.0) as usize, sigma);
+    let values = separable(&picture.data, picture.width, 3, &weights, Border::Repeat);
+    Picture { data: values.into_iter().map(|v| v.round() as u8).collect(), ..*picture }
 }
