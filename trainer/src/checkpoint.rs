@@ -26,6 +26,9 @@ pub struct Progress {
     pub config: String,
     /// SHA-256 over the names of the faces that are trained on.
     pub data: String,
+    /// [`crate::maps::RegionMaps::digest`] of the maps that it erases by.
+    #[serde(default)]
+    pub maps: Option<String>,
     /// Whole epochs done.
     pub epoch: usize,
     /// Steps done of the epoch after those.

@@ -1,16 +1,18 @@
 //! Threads that decode and augment ahead of the network.
 
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread::{Scope, ScopedJoinHandle};
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tch::{Device, Tensor};
 
-use crate::augment::{Augmenter, Plan};
-use crate::config::{Augment, Config, Input};
+use crate::augment::{Augmenter, Erase, Erasure, Plan};
+use crate::config::{Augment, Config, Input, Regularize};
 use crate::data::{Face, Pictures};
 use crate::error::{Error, Result};
+use crate::maps::RegionMaps;
 use crate::seeded;
 
 /// How many batches wait for the network at most.
@@ -46,8 +48,11 @@ impl Batch {
 pub struct Loader<'a> {
     faces: &'a [Face],
     pictures: &'a Pictures,
+    maps: Option<&'a RegionMaps>,
     input: &'a Input,
     pool: ThreadPool,
+    /// As many as threads have worked at once; each keeps its scratch memory.
+    idle: Mutex<Vec<Augmenter>>,
 }
 
 /// How the faces of a batch are shown.
@@ -60,6 +65,8 @@ pub enum Showing<'a> {
     Augmented {
         /// What may happen.
         augment: &'a Augment,
+        /// What may be erased.
+        regularize: &'a Regularize,
         /// Of the run.
         seed: u64,
         /// Of the run.
@@ -81,7 +88,12 @@ impl<'a> Loader<'a> {
             .thread_name(|i| format!("loader-{i}"))
             .build()
             .map_err(|e| Error::Training(format!("threads that load: {e}")))?;
-        Ok(Self { faces, pictures, input: &config.input, pool })
+        Ok(Self { faces, pictures, maps: None, input: &config.input, pool, idle: Mutex::default() })
+    }
+
+    /// With the maps of its faces, which have the same indices.
+    pub fn with_maps(self, maps: Option<&'a RegionMaps>) -> Self {
+        Self { maps, ..self }
     }
 
     /// Makes one batch of inputs of `size` pixels.
@@ -90,26 +102,54 @@ impl<'a> Loader<'a> {
     ///
     /// A picture that cannot be read.
     pub fn batch(&self, indices: &[usize], size: usize, showing: Showing<'_>) -> Result<Batch> {
-        let length = Augmenter::new(self.input, size).len();
+        let length = 3 * size * size;
         let mut pixels = vec![0.0; indices.len() * length];
         self.pool.install(|| {
-            pixels.par_chunks_exact_mut(length).enumerate().try_for_each_init(
-                || Augmenter::new(self.input, size),
-                |augmenter, (at, out)| {
-                    let plan = match showing {
-                        Showing::Plain => Plan::PLAIN,
-                        Showing::Augmented { augment, seed, epoch, pairs } => {
-                            let drawn_for = if pairs { at % (indices.len() / 2) } else { at };
-                            let numbers = [epoch as u64, indices[drawn_for] as u64];
-                            Plan::draw(augment, &mut seeded::generator(seed, "augment", &numbers))
-                        }
-                    };
-                    augmenter.apply(&*self.pictures.get(indices[at])?, &plan, out)
-                },
-            )
+            pixels.par_chunks_exact_mut(length).enumerate().try_for_each(|(at, out)| {
+                let mut augmenter = self.take();
+                augmenter.resize(size);
+                let shown = self.show(&mut augmenter, indices, at, showing, out);
+                self.idle().push(augmenter);
+                shown
+            })
         })?;
         let labels = indices.iter().map(|&i| self.faces[i].label.column()).collect();
         Ok(Batch { pixels, labels, size })
+    }
+
+    /// Writes the face at place `at` of a batch to `out`.
+    fn show(
+        &self,
+        augmenter: &mut Augmenter,
+        indices: &[usize],
+        at: usize,
+        showing: Showing<'_>,
+        out: &mut [f32],
+    ) -> Result<()> {
+        let own = indices[at];
+        let picture = self.pictures.get(own)?;
+        let Showing::Augmented { augment, regularize, seed, epoch, pairs } = showing else {
+            return augmenter.apply(&picture, &Plan::PLAIN, None, out);
+        };
+        let half = indices.len() / 2;
+        let pair = if pairs { [indices[at % half], indices[at % half + half]] } else { [own; 2] };
+        // A pair is drawn for by its real face: whether and how much is erased says nothing of which of the two it is.
+        let numbers = [epoch as u64, pair[0] as u64];
+        let plan = Plan::draw(augment, &mut seeded::generator(seed, "augment", &numbers));
+        let drawn = Erasure::draw(regularize, &mut seeded::generator(seed, "regularize", &numbers));
+        let erase = drawn.map(|drawn| {
+            let map = self.maps.and_then(|maps| maps.get(drawn.map_of(regularize.pair_map, own, pair)));
+            Erase { how: regularize, drawn, map }
+        });
+        augmenter.apply(&picture, &plan, erase.as_ref(), out)
+    }
+
+    fn take(&self) -> Augmenter {
+        self.idle().pop().unwrap_or_else(|| Augmenter::new(self.input, self.input.size))
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Augmenter>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes batches in a thread of `scope`, in order, some ahead of who reads them. Ends early when the receiver is dropped.

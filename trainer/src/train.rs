@@ -15,6 +15,7 @@ use crate::device;
 use crate::error::{Error, Result};
 use crate::loader::{Loader, Showing};
 use crate::log::{self, Log};
+use crate::maps::RegionMaps;
 use crate::metrics;
 use crate::net::{FAKE, Mode, Net, Params, REAL, read_tensors, write_tensors};
 use crate::optim::{self, AdamW};
@@ -78,6 +79,16 @@ pub fn train(config: &Config, run: &Path, limits: Limits) -> Result<Outcome> {
         json!({"event": "validation_data", "faces": validation.len()}),
     );
 
+    let maps = config
+        .regularize
+        .needed_maps()?
+        .map(|folder| RegionMaps::open(folder, &config.localize, &faces))
+        .transpose()?;
+    if let Some(maps) = &maps {
+        let text = format!("maps of {:.1} % of each picture on average", 100.0 * maps.support());
+        log.say(&text, json!({"event": "maps", "support": maps.support(), "digest": maps.digest()}));
+    }
+
     let (net, initial) = Net::new(&config.model, &mut seeded::generator(config.seed, "weights", &[]))?;
     let mut params = initial.copied(device, true)?;
     if let Some(path) = &config.model.init {
@@ -96,6 +107,7 @@ pub fn train(config: &Config, run: &Path, limits: Limits) -> Result<Outcome> {
     let progress = Progress {
         config: config.digest(),
         data: names_digest(&faces, &validation),
+        maps: maps.as_ref().map(|m| m.digest().to_owned()),
         epoch: 0,
         step: 0,
         steps: 0,
@@ -108,7 +120,7 @@ pub fn train(config: &Config, run: &Path, limits: Limits) -> Result<Outcome> {
         &format!("{:?} with {} learned numbers", config.model.backbone, session.params.count()),
         json!({"event": "model", "parameters": session.params.count(), "config": session.progress.config}),
     );
-    let train_loader = Loader::new(config, &faces, &pictures)?;
+    let train_loader = Loader::new(config, &faces, &pictures)?.with_maps(maps.as_ref());
     let validation_loader = Loader::new(config, &validation, &validation_pictures)?;
     session.run(&order, &train_loader, &validation_loader, &validation, limits)
 }
@@ -139,6 +151,9 @@ impl Session<'_> {
         }
         if found.data != self.progress.data {
             return Err(Error::checkpoint(&path, "is of a run with other faces: choose another run folder"));
+        }
+        if found.maps != self.progress.maps {
+            return Err(Error::checkpoint(&path, "is of a run with other maps: choose another run folder"));
         }
         self.progress = found;
         let (epoch, step) = (self.progress.epoch, self.progress.step);
@@ -208,6 +223,7 @@ impl Session<'_> {
         let rest: Vec<_> = batches.into_iter().skip(self.progress.step).collect();
         let showing = Showing::Augmented {
             augment: &config.augment,
+            regularize: &config.regularize,
             seed: config.seed,
             epoch,
             pairs: config.data.pairs && config.data.same_augmentation,

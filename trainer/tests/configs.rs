@@ -41,6 +41,18 @@ fn nonsense_is_refused_by_key() {
         ("crop.margin = -0.5", "crop.margin"),
         ("data.pairs = false\noptim.pair_weight = 1", "optim.pair_weight"),
         ("run.device = \"tpu\"", "tpu"),
+        ("augment.erase = 0.5", "unknown field `erase`"),
+        ("regularize.kind = \"cutout\"", "cutout"),
+        ("regularize.share = [0.5, 1.5]", "regularize.share"),
+        ("regularize.maps = \"maps\"", "regularize.maps"),
+        ("localize.tau2 = 0.5", "localize.tau2"),
+        ("localize.grid = 100", "localize.grid"),
+        ("zoo.members = [{ backbone = \"mobilenet_v3_small\", size = 16 }]", "input.size"),
+        ("zoo.members = [{ backbone = \"mobilenet_v3_small\", name = \"../a\" }]", "zoo.members"),
+        (
+            "zoo.members = [{ backbone = \"mobilenet_v3_small\" }, { backbone = \"mobilenet_v3_small\" }]",
+            "another `name`",
+        ),
     ] {
         std::fs::write(&path, text(more)).unwrap();
         let error = Config::read(&path).unwrap_err();
@@ -58,10 +70,19 @@ fn what_does_not_change_the_weights_is_not_in_the_digest() {
     let temporary = tempfile::tempdir().unwrap();
     let of = |more: &str| config(temporary.path(), more).digest();
     let plain = of("");
-    for same in ["run.threads = 1", "data.cache_mib = 7", "crop.margin = 0.1", "provenance.licence = \"none\""] {
+    let kind = "regularize.kind = \"hide_and_seek\"";
+    assert_eq!(of(kind), of(&format!("{kind}\nregularize.maps = \"maps\"")));
+    for same in [
+        "localize.tau1 = 0.4",
+        "zoo.members = []",
+        "run.threads = 1",
+        "data.cache_mib = 7",
+        "crop.margin = 0.1",
+        "provenance.licence = \"none\"",
+    ] {
         assert_eq!(of(same), plain, "{same}");
     }
-    for other in ["seed = 2", "augment.flip = 0.4", "optim.epochs = 5", "model.dropout = 0.3"] {
+    for other in [kind, "seed = 2", "augment.flip = 0.4", "optim.epochs = 5", "model.dropout = 0.3"] {
         assert_ne!(of(other), plain, "{other}");
     }
 }

@@ -1,7 +1,6 @@
 //! Changes of the cropped picture's values, which lie in [0, 1].
 
-use deepfake_scoring::geometry::Rect;
-use rand::{RngExt, SeedableRng};
+use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 
 use crate::seeded;
@@ -51,17 +50,5 @@ pub(super) fn add_noise(picture: &mut [f32], sigma: f32, seed: u64) {
     let mut rng = Pcg64Mcg::seed_from_u64(seed);
     for v in picture {
         *v = (*v + sigma * seeded::normal(&mut rng) as f32).clamp(0.0, 1.0);
-    }
-}
-
-/// Fills a rectangle (in parts of the sides) with noise.
-pub(super) fn erase(picture: &mut [f32], width: usize, height: usize, area: &Rect, seed: u64) {
-    let mut rng = Pcg64Mcg::seed_from_u64(seed);
-    let area = area.scaled(width as f32, height as f32);
-    let columns = area.x.round() as usize..(area.right().round() as usize).min(width);
-    for y in area.y.round() as usize..(area.y + area.h).round().min(height as f32) as usize {
-        for v in &mut picture[(y * width + columns.start) * 3..(y * width + columns.end) * 3] {
-            *v = rng.random();
-        }
     }
 }

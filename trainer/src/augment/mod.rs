@@ -1,10 +1,12 @@
 //! What happens to a face before the network sees it.
 //!
 //! Geometry goes through the engine's own [`Cropper`], so that what is trained on is cut as what is scored. All that is drawn for
-//! one showing of a face stands in a [`Plan`], so that a pair of faces, or a face and its map, can go through the same.
+//! one showing of a face stands in a [`Plan`], so that a pair of faces, or a face and its map, can go through the same. What is erased
+//! of it is drawn apart, as an [`Erasure`].
 
 mod colour;
 mod degrade;
+mod mask;
 
 use deepfake_scoring::contract::{Channels, Layout};
 use deepfake_scoring::crop::{Cropper, TensorSpec};
@@ -13,17 +15,33 @@ use deepfake_scoring::geometry::Rect;
 use rand::RngExt;
 use rand_pcg::Pcg64Mcg;
 
-use crate::config::{Augment, Input};
+pub use mask::Erasure;
+
+use crate::config::{Augment, Input, Regularize};
 use crate::data::Picture;
 use crate::error::Result;
+use crate::maps::FaceMap;
+use mask::Eraser;
 
 /// Cuts and changes faces; keeps its scratch memory.
 #[derive(Debug)]
 pub struct Augmenter {
     cropper: Cropper,
+    eraser: Eraser,
     spec: TensorSpec,
     mean: [f32; 3],
     std: [f32; 3],
+}
+
+/// What is erased in one showing.
+#[derive(Clone, Copy, Debug)]
+pub struct Erase<'a> {
+    /// As the configuration says.
+    pub how: &'a Regularize,
+    /// What was drawn.
+    pub drawn: Erasure,
+    /// Of the face's primary regions.
+    pub map: Option<&'a FaceMap>,
 }
 
 /// The region of a picture that is cut, and whether it is mirrored. Relative to the picture, so that the same plan fits a face
@@ -60,20 +78,12 @@ pub struct Plan {
     jpeg: Option<u8>,
     colour: Option<colour::Change>,
     noise: Option<(f64, u64)>,
-    erase: Option<(Rect, u64)>,
 }
 
 impl Plan {
     /// Nothing but the resize.
-    pub const PLAIN: Self = Self {
-        geometry: Geometry::WHOLE,
-        rescale: None,
-        blur: None,
-        jpeg: None,
-        colour: None,
-        noise: None,
-        erase: None,
-    };
+    pub const PLAIN: Self =
+        Self { geometry: Geometry::WHOLE, rescale: None, blur: None, jpeg: None, colour: None, noise: None };
 
     /// Draws everything; always the same number of draws, so that one switch does not change what another one gives.
     pub fn draw(a: &Augment, rng: &mut Pcg64Mcg) -> Self {
@@ -90,14 +100,7 @@ impl Plan {
         });
         let colour = if gray { Some(change.unwrap_or_default().without_colour()) } else { change };
         let noise = chosen(rng, a.noise, |r| (between(r, a.noise_sigma), r.random()));
-        let erase = chosen(rng, a.erase, |r| {
-            let side = between(r, a.erase_area).sqrt();
-            let aspect = between(r, [-0.6, 0.6]).exp();
-            let (w, h) = ((side * aspect).min(1.0), (side / aspect).min(1.0));
-            let (x, y) = (between(r, [0.0, 1.0 - w]), between(r, [0.0, 1.0 - h]));
-            (Rect::new(x as f32, y as f32, w as f32, h as f32), r.random())
-        });
-        Self { geometry, rescale, blur, jpeg, colour, noise, erase }
+        Self { geometry, rescale, blur, jpeg, colour, noise }
     }
 
     /// What is cut.
@@ -118,7 +121,7 @@ impl Augmenter {
             mean: [0.0; 3],
             std: [1.0; 3],
         };
-        Self { cropper: Cropper::default(), spec, mean: input.mean, std: input.std }
+        Self { cropper: Cropper::default(), eraser: Eraser::default(), spec, mean: input.mean, std: input.std }
     }
 
     /// Numbers of one picture.
@@ -131,12 +134,17 @@ impl Augmenter {
         self.spec.is_empty()
     }
 
-    /// Writes the face as `plan` wants it to `out`: height, width, channels; normalized.
+    /// Makes inputs of `size` pixels from here on.
+    pub fn resize(&mut self, size: usize) {
+        self.spec = TensorSpec { width: size, height: size, ..self.spec };
+    }
+
+    /// Writes the face as `plan` wants it to `out`, less what `erase` says: height, width, channels; normalized.
     ///
     /// # Errors
     ///
-    /// When the region cannot be cut or the JPEG round trip fails.
-    pub fn apply(&mut self, picture: &Picture, plan: &Plan, out: &mut [f32]) -> Result<()> {
+    /// When the region cannot be cut, the JPEG round trip fails, or a map is needed and not there.
+    pub fn apply(&mut self, picture: &Picture, plan: &Plan, erase: Option<&Erase<'_>>, out: &mut [f32]) -> Result<()> {
         let degraded = degrade::degrade(&mut self.cropper, picture, plan.rescale, plan.blur, plan.jpeg)?;
         let picture = degraded.as_ref().unwrap_or(picture);
         cut(&mut self.cropper, picture, &plan.geometry.region, &self.spec, out)?;
@@ -149,8 +157,12 @@ impl Augmenter {
         if let Some((sigma, seed)) = plan.noise {
             colour::add_noise(out, sigma as f32, seed);
         }
-        if let Some((area, seed)) = &plan.erase {
-            colour::erase(out, self.spec.width, self.spec.height, area, *seed);
+        if let Some(Erase { how, drawn, map }) = erase {
+            if let Some(map) = map {
+                let over = self.eraser.map_mut(self.spec.width * self.spec.height);
+                resample(&mut self.cropper, map, plan, &self.spec, over)?;
+            }
+            self.eraser.erase(out, self.spec.width, how, drawn, map.is_some())?;
         }
         for pixel in out.chunks_exact_mut(3) {
             for (value, (mean, std)) in pixel.iter_mut().zip(self.mean.iter().zip(&self.std)) {
@@ -159,9 +171,7 @@ impl Augmenter {
         }
         Ok(())
     }
-}
 
-impl Augmenter {
     /// Writes what of a map of the face `plan` shows to `out`, one number in [0, 255] a pixel: the map goes through the same geometry
     /// as the face, so that its values lie over the pixels that they speak of.
     ///
@@ -169,26 +179,22 @@ impl Augmenter {
     ///
     /// When the region cannot be cut.
     pub fn map(&mut self, map: &FaceMap, plan: &Plan, out: &mut [f32]) -> Result<()> {
-        let plane = Plane { data: &map.0[..], stride: FaceMap::SIDE };
-        let sides = FaceMap::SIDE;
-        let frame = FrameView::new(PixelFormat::Gray8, sides, sides, Colorimetry::RGB, Scan::Progressive, &[plane])?;
-        let spec = TensorSpec { channels: Channels::Gray, scale: 1.0, ..self.spec };
-        let region = plan.geometry.region.scaled(sides as f32, sides as f32);
-        self.cropper.crop(&frame, &region, &spec, out)?;
-        if plan.geometry.flip {
-            mirror(out, spec.width, 1);
-        }
-        Ok(())
+        resample(&mut self.cropper, map, plan, &self.spec, out)
     }
 }
 
-/// How much each part of a face matters, 0 to 255, in rows from the top left; it covers the whole picture, whatever its size.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FaceMap(pub Box<[u8; FaceMap::SIDE * FaceMap::SIDE]>);
-
-impl FaceMap {
-    /// Values a row, and rows.
-    pub const SIDE: usize = 64;
+/// [`Augmenter::map`], for a face of `spec`.
+fn resample(cropper: &mut Cropper, map: &FaceMap, plan: &Plan, spec: &TensorSpec, out: &mut [f32]) -> Result<()> {
+    let plane = Plane { data: &map.0[..], stride: FaceMap::SIDE };
+    let side = FaceMap::SIDE;
+    let frame = FrameView::new(PixelFormat::Gray8, side, side, Colorimetry::RGB, Scan::Progressive, &[plane])?;
+    let spec = TensorSpec { channels: Channels::Gray, scale: 1.0, ..*spec };
+    let region = plan.geometry.region.scaled(side as f32, side as f32);
+    cropper.crop(&frame, &region, &spec, out)?;
+    if plan.geometry.flip {
+        mirror(out, spec.width, 1);
+    }
+    Ok(())
 }
 
 /// Mirrors rows of `width` pixels of `channels` numbers.

@@ -6,8 +6,8 @@ use super::{probability, range, wrong};
 use crate::error::Result;
 
 /// What is done to a training face, each time anew. Probabilities are in [0, 1]; the values after them are ranges to draw
-/// from. All is done to the face's own pixels in this order: blur, rescale, JPEG, crop (scale, shift, flip), colour, noise,
-/// erasing.
+/// from. All is done to the face's own pixels in this order: blur, rescale, JPEG, crop (scale, shift, flip), colour, noise.
+/// What is erased comes after that, see [`super::Regularize`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Augment {
@@ -41,10 +41,6 @@ pub struct Augment {
     pub noise: f64,
     /// Its standard deviation, relative to white. Default [0.005, 0.04].
     pub noise_sigma: [f64; 2],
-    /// Probability of erasing a rectangle. Default 0.
-    pub erase: f64,
-    /// Its share of the area. Default [0.02, 0.2].
-    pub erase_area: [f64; 2],
 }
 
 impl Default for Augment {
@@ -65,8 +61,6 @@ impl Default for Augment {
             gray: 0.05,
             noise: 0.15,
             noise_sigma: [0.005, 0.04],
-            erase: 0.0,
-            erase_area: [0.02, 0.2],
         }
     }
 }
@@ -81,7 +75,6 @@ impl Augment {
             ("augment.colour", self.colour),
             ("augment.gray", self.gray),
             ("augment.noise", self.noise),
-            ("augment.erase", self.erase),
         ] {
             probability(key, p)?;
         }
@@ -89,7 +82,6 @@ impl Augment {
         range("augment.rescale_to", self.rescale_to, [0.02, 1.0])?;
         range("augment.blur_sigma", self.blur_sigma, [0.0, 20.0])?;
         range("augment.noise_sigma", self.noise_sigma, [0.0, 1.0])?;
-        range("augment.erase_area", self.erase_area, [0.0, 0.9])?;
         range("augment.jpeg_quality", self.jpeg_quality.map(f64::from), [1.0, 100.0])?;
         if !(0.0..=0.5).contains(&self.shift) {
             return wrong("augment.shift", "must be from 0 to 0.5");

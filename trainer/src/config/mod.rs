@@ -4,9 +4,12 @@
 mod augment;
 mod data;
 mod input;
+mod localize;
 mod model;
 mod optim;
+mod regularize;
 mod run;
+mod zoo;
 
 use std::path::{Path, PathBuf};
 
@@ -16,9 +19,12 @@ use sha2::{Digest, Sha256};
 pub use augment::Augment;
 pub use data::Data;
 pub use input::{Crop, Grow, Input};
+pub use localize::{Cam, Fusion, Localize};
 pub use model::Model;
 pub use optim::Optim;
+pub use regularize::{Fill, PairMap, Regularization, Regularize};
 pub use run::{DeviceChoice, Run};
+pub use zoo::{Member, Zoo};
 
 use crate::error::{Error, Result};
 
@@ -45,6 +51,15 @@ pub struct Config {
     /// What happens to a face before it is shown.
     #[serde(default)]
     pub augment: Augment,
+    /// What is erased of it.
+    #[serde(default)]
+    pub regularize: Regularize,
+    /// Which detectors tell the primary regions.
+    #[serde(default)]
+    pub zoo: Zoo,
+    /// How they tell them.
+    #[serde(default)]
+    pub localize: Localize,
     /// How the weights are found.
     #[serde(default)]
     pub optim: Optim,
@@ -80,22 +95,24 @@ impl Config {
     }
 
     /// SHA-256 of all that changes the weights, as hexadecimal text: of the tables that training reads, but not of where files lie
-    /// nor of how much memory they may take.
+    /// nor of how much memory they may take. Maps of primary regions have a digest of their own.
     pub fn digest(&self) -> String {
         let mut counted = self.clone();
         counted.data.cache_mib = data::cache_mib();
+        counted.regularize.maps = None;
         for file in counted.paths() {
             *file = file.file_name().map_or_else(PathBuf::new, PathBuf::from);
         }
-        let Self { seed, data, model, input, augment, optim, .. } = &counted;
+        let Self { seed, data, model, input, augment, regularize, optim, .. } = &counted;
         // Every type of the configuration is made of what JSON has.
-        let text = serde_json::to_string(&(seed, data, model, input, augment, optim)).unwrap_or_default();
+        let text = serde_json::to_string(&(seed, data, model, input, augment, regularize, optim)).unwrap_or_default();
         Sha256::digest(text).iter().map(|b| format!("{b:02x}")).collect()
     }
 
     /// Every file and folder that is named.
     fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        self.data.folders.iter_mut().chain(&mut self.model.init)
+        let Self { data, model, regularize, zoo, .. } = self;
+        data.folders.iter_mut().chain(&mut model.init).chain(&mut regularize.maps).chain(zoo.paths())
     }
 
     fn check(&self) -> Result<()> {
@@ -107,6 +124,9 @@ impl Config {
         self.input.check()?;
         self.crop.check()?;
         self.augment.check()?;
+        self.regularize.check()?;
+        self.zoo.check(self)?;
+        self.localize.check()?;
         self.optim.check()?;
         self.run.check()?;
         if self.optim.pair_weight > 0.0 && !self.data.pairs {

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use deepfake_trainer::Config;
+use deepfake_trainer::config::Augment;
 use image::{Rgb, RgbImage};
 use rand::RngExt;
 
@@ -35,6 +36,23 @@ fn face(seed: u64, shift: u8) -> RgbImage {
     })
 }
 
+/// Nothing but geometry.
+pub(crate) fn geometry_only() -> Augment {
+    Augment {
+        flip: 0.0,
+        scale: [1.0, 1.0],
+        shift: 0.0,
+        aspect: 1.0,
+        rescale: 0.0,
+        blur: 0.0,
+        jpeg: 0.0,
+        colour: 0.0,
+        gray: 0.0,
+        noise: 0.0,
+        ..Augment::default()
+    }
+}
+
 /// A configuration that trains in seconds.
 pub(crate) fn config(folder: &Path, more: &str) -> Config {
     let path = folder.join("config.toml");
@@ -53,10 +71,10 @@ pub(crate) fn text(more: &str) -> String {
         input.size = 48
         input.grow = [{{ until = 0.3, size = 32 }}]
         augment.blur = 0.3
-        augment.erase = 0.3
         optim.batch = 8
         optim.learning_rate = 0.005
         optim.ema = 0.8
+        run.threads = 1
         {more}"
     )
 }
