@@ -14,7 +14,6 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::net::{Net, Params, read_tensors, write_tensors};
 use crate::optim::AdamW;
-use crate::seeded;
 
 /// What the file's metadata calls the progress.
 const PROGRESS: &str = "progress";
@@ -209,7 +208,7 @@ pub fn open_best(folder: &RunFolder) -> Result<(Config, Net, Params)> {
     let path = folder.config();
     let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
     let config: Config = serde_json::from_str(&text).map_err(|e| Error::checkpoint(&path, e.to_string()))?;
-    let (net, mut params) = Net::new(&config.model, &mut seeded::generator(config.seed, "weights", &[]))?;
+    let (net, mut params) = Net::blank(&config.model)?;
     let path = folder.best();
     params.assign(&read_tensors(&path)?, &path)?;
     Ok((config, net, params))

@@ -117,7 +117,7 @@ pub fn train(config: &Config, run: &Path, limits: Limits) -> Result<Outcome> {
     let mut session = Session { config, folder, log, device, net, params, average, adam, progress };
     session.resume()?;
     session.log.say(
-        &format!("{:?} with {} learned numbers", config.model.backbone, session.params.count()),
+        &format!("{} with {} learned numbers", config.model.backbone, session.params.count()),
         json!({"event": "model", "parameters": session.params.count(), "config": session.progress.config}),
     );
     let train_loader = Loader::new(config, &faces, &pictures)?.with_maps(maps.as_ref());

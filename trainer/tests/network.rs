@@ -1,4 +1,4 @@
-//! Networks and optimizer against PyTorch and torchvision (`golden/mobilenet_v3_small.py`).
+//! Networks and optimizer against PyTorch with torchvision and timm (`golden/networks.py`, `golden/adamw.py`).
 
 mod support;
 
@@ -6,144 +6,172 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use deepfake_trainer::config::Model;
-use deepfake_trainer::net::{HEAD, Mode, Net, Params, Role, floats};
+use deepfake_trainer::net::{Backbone, HEAD, Mode, Net, Params, Role, floats};
 use deepfake_trainer::optim::AdamW;
-use deepfake_trainer::seeded;
+use sha2::{Digest, Sha256};
+use support::formula::{filled, hashed, tensor};
 use support::{golden, numbers};
 use tch::{Device, Tensor};
 
-/// Numbers in [-0.5, 0.5): the same function of the index as in the script.
-fn hashed(count: usize, salt: u64) -> Vec<f64> {
-    let one = |index: u64| {
-        let mut v = (index * 2_654_435_761 + salt * 40_503 + 12_345) % (1 << 32);
-        v = (v ^ (v >> 15)) * 2_246_822_519 % (1 << 32);
-        v ^= v >> 13;
-        v as f64 / 2f64.powi(32) - 0.5
-    };
-    (0..count as u64).map(one).collect()
+/// As published, but for what is drawn.
+fn published(backbone: Backbone) -> Model {
+    let stochastic_depth = backbone.stochastic_depth().map(|_| 0.0);
+    Model { backbone, dropout: 0.0, stochastic_depth, ..Model::default() }
 }
 
-fn tensor(values: impl IntoIterator<Item = f64>, shape: &[i64]) -> Tensor {
-    let values: Vec<f32> = values.into_iter().map(|v| v as f32).collect();
-    Tensor::from_slice(&values).view(shape)
-}
-
-/// torchvision's names and shapes with the script's weights.
-fn weights() -> BTreeMap<String, Tensor> {
-    let described = golden("mobilenet_v3_small.json");
-    let mut tensors = BTreeMap::new();
-    for (i, entry) in described["tensors"].as_array().unwrap().iter().enumerate() {
-        let name = entry[0].as_str().unwrap();
-        let shape: Vec<i64> = entry[1].as_array().unwrap().iter().map(|v| v.as_i64().unwrap()).collect();
-        let fan_in: i64 = shape[1..].iter().product();
-        let values = hashed(shape.iter().product::<i64>() as usize, i as u64 + 1).into_iter().map(|v| {
-            if name.ends_with("running_var") {
-                v + 1.0
-            } else if name.ends_with("running_mean") {
-                v * 0.2
-            } else if shape.len() == 4 {
-                v * (24.0 / fan_in as f64).sqrt()
-            } else if name.ends_with("weight") {
-                v + 1.0
-            } else {
-                v
-            }
-        });
-        tensors.insert(name.to_owned(), tensor(values, &shape));
-    }
-    tensors
-}
-
-fn network(stem_stride: i64) -> (Net, Params) {
-    let model = Model { stem_stride, dropout: 0.0, ..Model::default() };
-    let (net, initial) = Net::new(&model, &mut seeded::generator(1, "test", &[])).unwrap();
+/// With the script's weights.
+fn network(model: &Model) -> (Net, Params) {
+    let (net, initial) = Net::blank(model).unwrap();
     let mut params = initial.copied(Device::Cpu, true).unwrap();
-    let (surplus, missing) = params.assign_body(&weights(), HEAD, Path::new("golden")).unwrap();
-    assert!(surplus.is_empty(), "{surplus:?}");
-    assert_eq!(missing, ["classifier.weight", "classifier.bias"]);
+    params.assign(&filled(&params), Path::new("formula")).unwrap();
     (net, params)
+}
+
+fn expected(backbone: Backbone) -> serde_json::Value {
+    golden(&format!("networks/{backbone}.json"))
 }
 
 fn picture() -> Tensor {
     tensor(hashed(2 * 3 * 64 * 64, 999).into_iter().map(|v| v * 4.0), &[2, 3, 64, 64])
 }
 
+/// The largest difference is `tolerance` of the number, or of the root of the mean square of all numbers where that is larger.
 fn close(what: &str, ours: &[f32], theirs: &[f64], tolerance: f64) {
     assert_eq!(ours.len(), theirs.len(), "{what}");
-    let worst = ours.iter().zip(theirs).map(|(a, b)| (f64::from(*a) - b).abs() / b.abs().max(1.0)).fold(0.0, f64::max);
+    let scale = (theirs.iter().map(|v| v * v).sum::<f64>() / theirs.len() as f64).sqrt();
+    assert!(scale > 0.0, "{what}: nothing to compare with");
+    let worst =
+        ours.iter().zip(theirs).map(|(a, b)| (f64::from(*a) - b).abs() / b.abs().max(scale)).fold(0.0, f64::max);
     assert!(worst <= tolerance, "{what}: differs by {worst:e}");
 }
 
-#[test]
-fn mobilenet_v3_small_is_torchvisions() {
-    let expected = golden("mobilenet_v3_small.json");
-    for layout in ["channels first", "channels last"] {
-        let input = match layout {
-            "channels last" => picture().permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]),
-            _ => picture(),
-        };
-        let (net, params) = network(2);
-        let features = tch::no_grad(|| net.forward(&params, &input, Mode::Inference).unwrap()).features;
-        let shape: Vec<f64> = features.size().iter().map(|&n| n as f64).collect();
-        assert_eq!(shape, numbers(&expected["features_shape"]));
-        let channel = floats(&features.select(1, 7)).unwrap();
-        close("features", &channel, &numbers(&expected["features_of_channel_7"]), 1e-4);
-        let pooled = floats(&features.mean_dim(&[2i64, 3][..], false, None)).unwrap();
-        close("pooled features", &pooled, &numbers(&expected["pooled"]), 1e-4);
-    }
-    let (net, params) = network(1);
-    let features = tch::no_grad(|| net.forward(&params, &picture(), Mode::Inference).unwrap()).features;
-    let pooled = floats(&features.mean_dim(&[2i64, 3][..], false, None)).unwrap();
-    close("stem stride 1", &pooled, &numbers(&expected["pooled_stride_1"]), 1e-4);
+/// Those of the pooled features that the script keeps.
+fn some_pooled(features: &Tensor) -> Vec<f32> {
+    let channels = features.size()[1];
+    let pooled = features.mean_dim(&[2i64, 3][..], false, None);
+    floats(&pooled.slice(1, 0, None, (channels / 48).max(1))).unwrap()
+}
+
+fn features(net: &Net, params: &Params, input: &Tensor) -> Tensor {
+    tch::no_grad(|| net.forward(params, input, Mode::Inference).unwrap()).features
+}
+
+/// SHA-256 of the sorted lines `name 1x2x3`.
+fn names_digest(tensors: impl Iterator<Item = (String, Vec<i64>)>) -> String {
+    let size = |shape: Vec<i64>| shape.iter().map(i64::to_string).collect::<Vec<_>>().join("x");
+    let mut lines: Vec<_> = tensors.map(|(name, shape)| format!("{name} {}\n", size(shape))).collect();
+    lines.sort();
+    Sha256::digest(lines.concat()).iter().map(|b| format!("{b:02x}")).collect()
 }
 
 #[test]
-fn it_has_as_many_parameters() {
-    let (_, params) = network(2);
-    let body: usize = params.learned().filter(|p| !p.name.starts_with(HEAD)).map(|p| p.tensor.numel()).sum();
-    // The published head: 576 to 1024, 1024 to 1000 classes.
-    let published = body + (576 * 1024 + 1024) + (1024 * 1000 + 1000);
-    assert_eq!(published, 2_542_856);
-    assert_eq!(golden("mobilenet_v3_small.json")["parameters_with_1000_classes"], published);
-    assert_eq!(params.count(), body + 2 * 576 + 2);
+fn names_shapes_and_counts_are_the_references() {
+    for backbone in Backbone::ALL {
+        let expected = expected(backbone);
+        let (_, params) = network(&published(backbone));
+        let body = || params.iter().filter(|p| !p.name.starts_with(HEAD));
+        let named = names_digest(body().map(|p| (p.name.clone(), p.tensor.size())));
+        assert_eq!(expected["names_sha256"], named, "{backbone}");
+        let learned: usize = body().filter(|p| p.role != Role::Statistic).map(|p| p.tensor.numel()).sum();
+        let left_out = expected["parameters_left_out"].as_u64().unwrap() as usize;
+        assert_eq!(expected["parameters_with_1000_classes"], learned + left_out, "{backbone}");
+        let channels = expected["features_shape"][1].as_u64().unwrap() as usize;
+        assert_eq!(params.count(), learned + 2 * channels + 2);
+    }
 }
 
 #[test]
-fn training_mode_and_gradients_are_torchvisions() {
-    let expected = golden("mobilenet_v3_small.json");
-    let (net, params) = network(2);
-    let forward = net.forward(&params, &picture(), Mode::Training { seed: 0 }).unwrap();
-    let pooled = forward.features.mean_dim(&[2i64, 3][..], false, None);
-    let factors = tensor(hashed(pooled.numel(), 1000), &pooled.size());
-    (pooled * factors).sum(tch::Kind::Float).backward();
-    let find = |name: &str| params.iter().find(|p| p.name == name).unwrap();
-    for (name, norm) in expected["gradient_norms"].as_object().unwrap() {
-        let ours = find(name).tensor.grad().norm().double_value(&[]);
-        let theirs = norm.as_f64().unwrap();
-        assert!((ours - theirs).abs() <= 1e-3 * theirs, "{name}: {ours} and {theirs}");
+fn features_are_the_references() {
+    for backbone in Backbone::ALL {
+        let expected = expected(backbone);
+        let (net, params) = network(&published(backbone));
+        let last = picture().permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
+        for (layout, input) in [("channels first", picture()), ("channels last", last)] {
+            let features = features(&net, &params, &input);
+            let shape: Vec<f64> = features.size().iter().map(|&n| n as f64).collect();
+            assert_eq!(shape, numbers(&expected["features_shape"]), "{backbone}");
+            let channel = floats(&features.select(1, expected["channel"].as_i64().unwrap())).unwrap();
+            let what = format!("{backbone}, {layout}");
+            close(&what, &channel, &numbers(&expected["features_of_channel"]), 1e-4);
+            close(&what, &some_pooled(&features), &numbers(&expected["pooled"]), 1e-4);
+        }
+        if backbone.stem_stride().is_some() {
+            let (net, params) = network(&Model { stem_stride: Some(1), ..published(backbone) });
+            let pooled = some_pooled(&features(&net, &params, &picture()));
+            close(&format!("{backbone}, stride 1"), &pooled, &numbers(&expected["pooled_stem_stride_1"]), 1e-4);
+        }
     }
-    let mean = floats(&find("features.0.1.running_mean").tensor).unwrap();
-    close("running mean", &mean, &numbers(&expected["running_mean_after"]), 1e-5);
+}
+
+#[test]
+fn training_mode_and_gradients_are_the_references() {
+    for backbone in Backbone::ALL {
+        let expected = expected(backbone);
+        let (net, params) = network(&published(backbone));
+        let forward = net.forward(&params, &picture(), Mode::Training { seed: 0 }).unwrap();
+        let what = format!("{backbone} in training");
+        // Batch norms over eight numbers a channel, as deep as B4 has them, make more of each rounding.
+        close(&what, &some_pooled(&forward.features), &numbers(&expected["pooled_in_training"]), 5e-4);
+        let pooled = forward.features.mean_dim(&[2i64, 3][..], false, None);
+        let factors = tensor(hashed(pooled.numel(), 1000), &pooled.size());
+        (pooled * factors).sum(tch::Kind::Float).backward();
+        let find = |name: &str| params.iter().find(|p| p.name == name).unwrap();
+        for (name, norm) in expected["gradient_norms"].as_object().unwrap() {
+            let ours = find(name).tensor.grad().norm().double_value(&[]);
+            let theirs = norm.as_f64().unwrap();
+            assert!((ours - theirs).abs() <= 1e-3 * theirs, "{backbone}, {name}: {ours} and {theirs}");
+        }
+        if let Some(name) = expected["running_mean"].as_str() {
+            let mean = floats(&find(name).tensor).unwrap();
+            close(&format!("{backbone}, running mean"), &mean, &numbers(&expected["running_mean_after"]), 1e-5);
+        }
+    }
 }
 
 #[test]
 fn the_map_sums_to_the_logit() {
-    let model = Model::default();
-    let (net, initial) = Net::new(&model, &mut seeded::generator(3, "test", &[])).unwrap();
-    let params = initial.copied(Device::Cpu, false).unwrap();
-    let out = net.forward(&params, &picture(), Mode::Inference).unwrap();
-    let map = net.map(&params, &out.features).unwrap();
-    let means = floats(&map.mean_dim(&[1i64, 2][..], false, None)).unwrap();
-    let logits = floats(&(out.logits.select(1, 1) - out.logits.select(1, 0))).unwrap();
-    for (mean, logit) in means.iter().zip(&logits) {
-        assert!((mean - logit).abs() < 1e-5 && logit.abs() > 1e-7, "{mean} and {logit}");
+    for backbone in Backbone::ALL {
+        let (net, params) = network(&published(backbone));
+        let out = tch::no_grad(|| net.forward(&params, &picture(), Mode::Inference).unwrap());
+        let map = net.map(&params, &out.features).unwrap();
+        let means = floats(&map.mean_dim(&[1i64, 2][..], false, None)).unwrap();
+        let logits = floats(&(out.logits.select(1, 1) - out.logits.select(1, 0))).unwrap();
+        let means: Vec<f64> = means.into_iter().map(f64::from).collect();
+        close(&backbone.to_string(), &logits, &means, 1e-5);
     }
+}
+
+#[test]
+fn residual_branches_are_dropped_by_face_and_by_seed() {
+    let model = Model { backbone: Backbone::Resnet18, width: Some(0.25), dropout: 0.0, ..Model::default() };
+    let (net, params) = network(&Model { stochastic_depth: Some(0.9), ..model.clone() });
+    let one = picture().select(0, 0).unsqueeze(0);
+    let same = one.expand([16, -1, -1, -1], false);
+    // Batch norms see the same whatever is dropped, so the faces differ by nothing else.
+    let run = |net: &Net, seed| {
+        let params = params.copied(Device::Cpu, false).unwrap();
+        let out = net.forward(&params, &same, Mode::Training { seed }).unwrap();
+        floats(&out.features.mean_dim(&[1i64, 2, 3][..], false, None)).unwrap()
+    };
+    let mut values = run(&net, 1);
+    assert_eq!(values, run(&net, 1));
+    assert_ne!(values, run(&net, 2));
+    values.sort_by(f32::total_cmp);
+    values.dedup();
+    assert!(values.len() > 8, "{values:?}");
+    let (never, _) = network(&Model { stochastic_depth: Some(0.0), ..model });
+    let mut values = run(&never, 1);
+    values.dedup_by(|a, b| (*a - *b).abs() < 1e-5);
+    assert_eq!(values.len(), 1);
+    // Nothing is dropped once it is trained.
+    let whole = |net: &Net| floats(&features(net, &params, &one)).unwrap();
+    assert_eq!(whole(&net), whole(&never));
 }
 
 #[test]
 fn adamw_is_pytorchs() {
     // Every other parameter is without a gradient and stays.
-    let (_, params) = network(2);
+    let (_, params) = network(&Model::default());
     let mut params = params.copied(Device::Cpu, true).unwrap();
     let name = "features.1.block.1.fc1.weight";
     let param = params.iter().find(|p| p.name == name).unwrap();
@@ -162,5 +190,5 @@ fn adamw_is_pytorchs() {
         adam.step(&params, 0.01).unwrap();
     }
     let ours = floats(&params.iter().find(|p| p.name == name).unwrap().tensor).unwrap();
-    close("AdamW", &ours[..12], &numbers(&golden("mobilenet_v3_small.json")["adamw"]), 1e-6);
+    close("AdamW", &ours[..12], &numbers(&golden("adamw.json")["adamw"]), 1e-6);
 }

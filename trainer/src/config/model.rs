@@ -15,10 +15,16 @@ pub struct Model {
     /// Which one. Default `mobilenet_v3_small`.
     pub backbone: Backbone,
     /// Stride of the first convolution, 1 or 2. With 1 nothing is thrown away before the first layer has seen it, at four
-    /// times the cost a pixel. Default 2.
-    pub stem_stride: i64,
-    /// Channels relative to the published network, [0.25, 2]. Default 1.
-    pub width: f64,
+    /// times the cost a pixel. The published network's where left out (2); VGG has none to choose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stem_stride: Option<i64>,
+    /// Channels relative to the published network, [0.25, 2], each rounded to a multiple of 8. Default 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub width: Option<f64>,
+    /// Probability with which the last residual branch is dropped for a face while training, [0, 0.9]; earlier ones less often, the
+    /// first never. The published network's where left out (EfficientNet 0.2, ResNet 0); MobileNet and VGG have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stochastic_depth: Option<f64>,
     /// Probability with which a pooled feature is dropped while training, [0, 0.9]. Default 0.2.
     pub dropout: f64,
     /// How fast the running statistics of batch norms follow, (0, 1]; the published network's where left out.
@@ -31,8 +37,9 @@ impl Default for Model {
     fn default() -> Self {
         Self {
             backbone: Backbone::MobilenetV3Small,
-            stem_stride: 2,
-            width: 1.0,
+            stem_stride: None,
+            width: None,
+            stochastic_depth: None,
             dropout: 0.2,
             norm_momentum: None,
             init: None,
@@ -42,11 +49,23 @@ impl Default for Model {
 
 impl Model {
     pub(super) fn check(&self) -> Result<()> {
-        if !(1..=2).contains(&self.stem_stride) {
+        let backbone = self.backbone;
+        let absent = |key, is_set: bool, has: bool| match is_set && !has {
+            true => wrong(key, &format!("is not to be chosen for {backbone}: leave it out")),
+            false => Ok(()),
+        };
+        absent("model.stem_stride", self.stem_stride.is_some(), backbone.stem_stride().is_some())?;
+        absent("model.width", self.width.is_some(), backbone.has_width())?;
+        absent("model.stochastic_depth", self.stochastic_depth.is_some(), backbone.stochastic_depth().is_some())?;
+        absent("model.norm_momentum", self.norm_momentum.is_some(), backbone.has_norm())?;
+        if self.stem_stride.is_some_and(|v| !(1..=2).contains(&v)) {
             return wrong("model.stem_stride", "must be 1 or 2");
         }
-        if !(0.25..=2.0).contains(&self.width) {
+        if self.width.is_some_and(|v| !(0.25..=2.0).contains(&v)) {
             return wrong("model.width", "must be from 0.25 to 2");
+        }
+        if self.stochastic_depth.is_some_and(|v| !(0.0..=0.9).contains(&v)) {
+            return wrong("model.stochastic_depth", "must be from 0 to 0.9");
         }
         if !(0.0..=0.9).contains(&self.dropout) {
             return wrong("model.dropout", "must be from 0 to 0.9");

@@ -95,7 +95,23 @@ impl Writer<'_> {
             }
             Op::Add => self.push("Add", &inputs, format!("add_{index}"), vec![]),
             Op::Mul => self.push("Mul", &inputs, format!("mul_{index}"), vec![]),
+            Op::Act(Activation::Sigmoid) => self.push("Sigmoid", &inputs, format!("sigmoid_{index}"), vec![]),
+            Op::Act(Activation::Silu) => {
+                let gate = self.push("Sigmoid", &inputs, format!("sigmoid_{index}"), vec![]);
+                self.push("Mul", &[&first, &gate], format!("silu_{index}"), vec![])
+            }
             Op::Pool => self.push("GlobalAveragePool", &inputs, format!("pool_{index}"), vec![]),
+            Op::MaxPool { kernel, stride, padding, ceil } => {
+                let attributes = vec![
+                    AttributeProto::int_list("kernel_shape", &[*kernel; 2]),
+                    AttributeProto::int_list("strides", &[*stride; 2]),
+                    AttributeProto::int_list("pads", &[*padding; 4]),
+                    AttributeProto::int("ceil_mode", i64::from(*ceil)),
+                ];
+                self.push("MaxPool", &inputs, format!("maxpool_{index}"), attributes)
+            }
+            // Nothing is dropped any more.
+            Op::DropFace(_) => first,
         };
         self.names.push(name);
         Ok(())

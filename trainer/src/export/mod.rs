@@ -108,7 +108,7 @@ pub fn export_run(folder: &RunFolder, said: Option<&Config>, path: &Path) -> Res
         ("name", config.name.clone()),
         ("trainer", format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))),
         ("config", config.digest()),
-        ("backbone", format!("{:?}", config.model.backbone)),
+        ("backbone", config.model.backbone.to_string()),
         ("epoch", best.epoch.to_string()),
         ("validation_auc", format!("{:.4}", best.auc)),
         ("date", today()),

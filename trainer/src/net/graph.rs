@@ -1,16 +1,26 @@
-//! The steps that networks are made of.
+//! The steps that networks are made of, and how they are run. [`super::builder`] puts them together.
 
+use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use tch::Tensor;
 
-use super::params::{Init, ParamId, Params, Role};
+use super::Mode;
+use super::params::{ParamId, Params};
 use crate::error::Result;
+use crate::seeded;
 
 /// Where a step stands among a network's [`Node`]s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NodeId(pub(super) usize);
+pub struct NodeId(usize);
 
 impl NodeId {
+    /// The network's input.
+    pub(super) const INPUT: Self = Self(0);
+
+    pub(super) fn new(index: usize) -> Self {
+        Self(index)
+    }
+
     /// As an index.
     pub fn index(self) -> usize {
         self.0
@@ -26,6 +36,10 @@ pub enum Activation {
     Hardswish,
     /// min(max(x / 6 + 1/2, 0), 1).
     Hardsigmoid,
+    /// x * Sigmoid(x).
+    Silu,
+    /// 1 / (1 + exp(-x)).
+    Sigmoid,
 }
 
 /// One step.
@@ -69,6 +83,20 @@ pub enum Op {
     Mul,
     /// Mean over height and width, `[N, C, 1, 1]`.
     Pool,
+    /// The largest number of every window.
+    MaxPool {
+        /// Side of the window.
+        kernel: i64,
+        /// Of both axes.
+        stride: i64,
+        /// On every side, less than half the kernel.
+        padding: i64,
+        /// Whether a window that only begins within the input counts.
+        ceil: bool,
+    },
+    /// While training, all numbers of a face are dropped together with this probability, and the kept ones are scaled so that the
+    /// mean stays: stochastic depth (Huang et al., 2016), at the end of a residual branch.
+    DropFace(f64),
 }
 
 /// A step and what it reads.
@@ -81,13 +109,13 @@ pub struct Node {
 }
 
 /// Runs the steps up to `last`; lets go of every result as soon as no later step reads it.
-pub(super) fn run(nodes: &[Node], last: NodeId, params: &Params, input: &Tensor, train: bool) -> Result<Tensor> {
+pub(super) fn run(nodes: &[Node], last: NodeId, params: &Params, input: &Tensor, mode: Mode) -> Result<Tensor> {
     let mut readers = vec![0usize; nodes.len()];
     for id in nodes.iter().flat_map(|n| &n.inputs).chain([&last]) {
         readers[id.0] += 1;
     }
     let mut results: Vec<Option<Tensor>> = Vec::with_capacity(nodes.len());
-    for node in nodes {
+    for (index, node) in nodes.iter().enumerate() {
         let of = |at: usize| -> Result<&Tensor> {
             let result = node.inputs.get(at).and_then(|id| results[id.0].as_ref());
             result.ok_or_else(|| crate::Error::Training(format!("{:?} reads what was never computed", node.op)))
@@ -102,7 +130,7 @@ pub(super) fn run(nodes: &[Node], last: NodeId, params: &Params, input: &Tensor,
                 Some(params.get(*bias)),
                 Some(params.get(*mean)),
                 Some(params.get(*variance)),
-                train,
+                mode != Mode::Inference,
                 *momentum,
                 *eps,
                 true,
@@ -112,7 +140,20 @@ pub(super) fn run(nodes: &[Node], last: NodeId, params: &Params, input: &Tensor,
             Op::Act(Activation::Hardsigmoid) => of(0)?.f_hardsigmoid()?,
             Op::Add => of(0)?.f_add(of(1)?)?,
             Op::Mul => of(0)?.f_mul(of(1)?)?,
+            Op::Act(Activation::Silu) => of(0)?.f_silu()?,
+            Op::Act(Activation::Sigmoid) => of(0)?.f_sigmoid()?,
             Op::Pool => of(0)?.f_mean_dim(&[2i64, 3][..], true, None)?,
+            Op::MaxPool { kernel, stride, padding, ceil } => {
+                of(0)?.f_max_pool2d([*kernel; 2], [*stride; 2], [*padding; 2], [1, 1], *ceil)?
+            }
+            Op::DropFace(probability) => match mode {
+                Mode::Training { seed } if *probability > 0.0 => {
+                    let size = [of(0)?.size().first().copied().unwrap_or(0), 1, 1, 1];
+                    let seed = seeded::mixed(seed, "stochastic depth", &[index as u64]);
+                    of(0)?.f_mul(&kept(&size, *probability, seed)?.f_to_device(of(0)?.device())?)?
+                }
+                _ => of(0)?.shallow_clone(),
+            },
         };
         results.push(Some(result));
         for id in &node.inputs {
@@ -128,99 +169,12 @@ pub(super) fn run(nodes: &[Node], last: NodeId, params: &Params, input: &Tensor,
         .ok_or_else(|| crate::Error::Training("a network without features".to_owned()))
 }
 
-/// Builds graph and parameters together.
-pub(super) struct Builder<'r> {
-    nodes: Vec<Node>,
-    params: Params,
-    init: Init<'r>,
-    momentum: Option<f64>,
-}
-
-impl<'r> Builder<'r> {
-    /// Begins with the input. `momentum` wins over what the backbones say.
-    pub(super) fn new(rng: &'r mut Pcg64Mcg, momentum: Option<f64>) -> Self {
-        Self {
-            nodes: vec![Node { op: Op::Input, inputs: Vec::new() }],
-            params: Params::default(),
-            init: Init { rng },
-            momentum,
-        }
-    }
-
-    pub(super) fn input(&self) -> NodeId {
-        NodeId(0)
-    }
-
-    pub(super) fn finish(self) -> (Vec<Node>, Params) {
-        (self.nodes, self.params)
-    }
-
-    fn push(&mut self, op: Op, inputs: &[NodeId]) -> NodeId {
-        self.nodes.push(Node { op, inputs: inputs.to_vec() });
-        NodeId(self.nodes.len() - 1)
-    }
-
-    /// A convolution with "same" padding; He's normal initialization over the fan-out.
-    pub(super) fn conv(&mut self, from: NodeId, name: &str, shape: ConvShape, bias: bool) -> Result<NodeId> {
-        let ConvShape { inputs, outputs, kernel, stride, groups } = shape;
-        let fan_out = (outputs * kernel * kernel / groups) as f64;
-        let weight = self.init.normal(&[outputs, inputs / groups, kernel, kernel], (2.0 / fan_out).sqrt())?;
-        let weight = self.params.push(format!("{name}.weight"), Role::Weight, weight);
-        let bias = if bias {
-            let zeros = self.init.constant(outputs, 0.0)?;
-            Some(self.params.push(format!("{name}.bias"), Role::Gain, zeros))
-        } else {
-            None
-        };
-        Ok(self.push(Op::Conv { weight, bias, stride, padding: kernel / 2, groups }, &[from]))
-    }
-
-    /// A batch norm that begins as the identity.
-    pub(super) fn norm(&mut self, from: NodeId, name: &str, channels: i64, eps: f64, momentum: f64) -> Result<NodeId> {
-        let mut vector = |what: &str, role, value| -> Result<ParamId> {
-            let tensor = self.init.constant(channels, value)?;
-            Ok(self.params.push(format!("{name}.{what}"), role, tensor))
-        };
-        let weight = vector("weight", Role::Gain, 1.0)?;
-        let bias = vector("bias", Role::Gain, 0.0)?;
-        let mean = vector("running_mean", Role::Statistic, 0.0)?;
-        let variance = vector("running_var", Role::Statistic, 1.0)?;
-        let momentum = self.momentum.unwrap_or(momentum);
-        Ok(self.push(Op::Norm { weight, bias, mean, variance, eps, momentum }, &[from]))
-    }
-
-    pub(super) fn act(&mut self, from: NodeId, activation: Activation) -> NodeId {
-        self.push(Op::Act(activation), &[from])
-    }
-
-    pub(super) fn add(&mut self, a: NodeId, b: NodeId) -> NodeId {
-        self.push(Op::Add, &[a, b])
-    }
-
-    pub(super) fn mul(&mut self, a: NodeId, b: NodeId) -> NodeId {
-        self.push(Op::Mul, &[a, b])
-    }
-
-    pub(super) fn pool(&mut self, from: NodeId) -> NodeId {
-        self.push(Op::Pool, &[from])
-    }
-
-    /// Weight and bias of a linear layer.
-    pub(super) fn linear(&mut self, name: &str, inputs: i64, outputs: i64) -> Result<(ParamId, ParamId)> {
-        let weight = self.init.normal(&[outputs, inputs], 0.01)?;
-        let bias = self.init.constant(outputs, 0.0)?;
-        let weight = self.params.push(format!("{name}.weight"), Role::Weight, weight);
-        let bias = self.params.push(format!("{name}.bias"), Role::Gain, bias);
-        Ok((weight, bias))
-    }
-}
-
-/// The shape of a convolution.
-#[derive(Clone, Copy)]
-pub(super) struct ConvShape {
-    pub(super) inputs: i64,
-    pub(super) outputs: i64,
-    pub(super) kernel: i64,
-    pub(super) stride: i64,
-    pub(super) groups: i64,
+/// Factors that drop with `probability` and keep the mean. Drawn here, not by libtorch, whose generator belongs to the whole
+/// process: so that the same seed drops the same on every device and in every thread.
+pub(super) fn kept(size: &[i64], probability: f64, seed: u64) -> Result<Tensor> {
+    let mut rng = Pcg64Mcg::seed_from_u64(seed);
+    let scale = (1.0 / (1.0 - probability)) as f32;
+    let count = size.iter().product::<i64>();
+    let factors: Vec<f32> = (0..count).map(|_| if rng.random_bool(probability) { 0.0 } else { scale }).collect();
+    Ok(Tensor::f_from_slice(&factors)?.f_view(size)?)
 }

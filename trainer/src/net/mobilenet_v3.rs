@@ -1,11 +1,13 @@
 //! MobileNetV3-small, with torchvision's tensor names.
 
-use super::graph::{Activation, Builder, ConvShape, NodeId};
+use super::backbone::{Choice, divisible};
+use super::builder::{Builder, ConvShape};
+use super::graph::{Activation, NodeId};
+use super::inverted::{Block, Norm, Squeeze, conv_norm_act};
 use crate::error::Result;
 
 /// torchvision's values for this network.
-const NORM_EPS: f64 = 1e-3;
-const NORM_MOMENTUM: f64 = 0.01;
+const NORM: Norm = Norm { eps: 1e-3, momentum: 0.01 };
 
 /// One row of the network's table: kernel, expanded channels, output channels, squeeze and excitation, activation, stride.
 type Row = (i64, i64, i64, bool, Activation, i64);
@@ -32,84 +34,25 @@ const SMALL: [Row; 11] = {
 const STEM: i64 = 16;
 
 /// Builds the body; returns its features and their channels.
-pub(super) fn small(b: &mut Builder<'_>, width: f64, stem_stride: i64) -> Result<(NodeId, i64)> {
-    let wide = |channels: i64| divisible(channels as f64 * width);
-    let mut channels = wide(STEM);
-    let stem = ConvShape { inputs: 3, outputs: channels, kernel: 3, stride: stem_stride, groups: 1 };
-    let mut x = conv_norm_act(b, b.input(), "features.0", stem, Some(Activation::Hardswish))?;
+pub(super) fn small(b: &mut Builder<'_>, choice: &Choice) -> Result<(NodeId, i64)> {
+    let mut channels = choice.wide(STEM);
+    let stem = ConvShape::new(3, channels, 3).stride(choice.stem_stride);
+    let mut x = conv_norm_act(b, b.input(), "features.0", stem, NORM, Some(Activation::Hardswish))?;
     for (i, (kernel, expanded, outputs, squeeze, activation, stride)) in SMALL.into_iter().enumerate() {
-        let block = Block {
-            inputs: channels,
-            expanded: wide(expanded),
-            outputs: wide(outputs),
-            kernel,
-            stride,
-            squeeze,
-            activation,
-        };
-        x = inverted_residual(b, x, &format!("features.{}.block", i + 1), &block)?;
-        channels = block.outputs;
+        let expanded = choice.wide(expanded);
+        let squeeze = squeeze.then(|| Squeeze {
+            channels: divisible((expanded / 4) as f64),
+            inner: Activation::Relu,
+            gate: Activation::Hardsigmoid,
+        });
+        let outputs = choice.wide(outputs);
+        let block =
+            Block { inputs: channels, expanded, outputs, kernel, stride, activation, squeeze, norm: NORM, drop: 0.0 };
+        x = block.build(b, x, &format!("features.{}.block", i + 1))?;
+        channels = outputs;
     }
     let outputs = 6 * channels;
-    let last = ConvShape { inputs: channels, outputs, kernel: 1, stride: 1, groups: 1 };
+    let last = ConvShape::new(channels, outputs, 1);
     let name = format!("features.{}", SMALL.len() + 1);
-    Ok((conv_norm_act(b, x, &name, last, Some(Activation::Hardswish))?, outputs))
-}
-
-struct Block {
-    inputs: i64,
-    expanded: i64,
-    outputs: i64,
-    kernel: i64,
-    stride: i64,
-    squeeze: bool,
-    activation: Activation,
-}
-
-fn inverted_residual(b: &mut Builder<'_>, from: NodeId, name: &str, block: &Block) -> Result<NodeId> {
-    let &Block { inputs, expanded, outputs, kernel, stride, squeeze, activation } = block;
-    let mut part = 0..;
-    let mut next = || format!("{name}.{}", part.next().unwrap_or(0));
-    let mut x = from;
-    if expanded != inputs {
-        let shape = ConvShape { inputs, outputs: expanded, kernel: 1, stride: 1, groups: 1 };
-        x = conv_norm_act(b, x, &next(), shape, Some(activation))?;
-    }
-    let depthwise = ConvShape { inputs: expanded, outputs: expanded, kernel, stride, groups: expanded };
-    x = conv_norm_act(b, x, &next(), depthwise, Some(activation))?;
-    if squeeze {
-        x = squeeze_excite(b, x, &next(), expanded)?;
-    }
-    let project = ConvShape { inputs: expanded, outputs, kernel: 1, stride: 1, groups: 1 };
-    x = conv_norm_act(b, x, &next(), project, None)?;
-    Ok(if stride == 1 && inputs == outputs { b.add(from, x) } else { x })
-}
-
-fn squeeze_excite(b: &mut Builder<'_>, from: NodeId, name: &str, channels: i64) -> Result<NodeId> {
-    let squeezed = divisible((channels / 4) as f64);
-    let point = |inputs, outputs| ConvShape { inputs, outputs, kernel: 1, stride: 1, groups: 1 };
-    let x = b.pool(from);
-    let x = b.conv(x, &format!("{name}.fc1"), point(channels, squeezed), true)?;
-    let x = b.act(x, Activation::Relu);
-    let x = b.conv(x, &format!("{name}.fc2"), point(squeezed, channels), true)?;
-    let x = b.act(x, Activation::Hardsigmoid);
-    Ok(b.mul(from, x))
-}
-
-fn conv_norm_act(
-    b: &mut Builder<'_>,
-    from: NodeId,
-    name: &str,
-    shape: ConvShape,
-    activation: Option<Activation>,
-) -> Result<NodeId> {
-    let x = b.conv(from, &format!("{name}.0"), shape, false)?;
-    let x = b.norm(x, &format!("{name}.1"), shape.outputs, NORM_EPS, NORM_MOMENTUM)?;
-    Ok(activation.map_or(x, |a| b.act(x, a)))
-}
-
-/// The nearest multiple of 8 that is not more than a tenth smaller.
-fn divisible(channels: f64) -> i64 {
-    let nearest = ((channels + 4.0) as i64 / 8 * 8).max(8);
-    if (nearest as f64) < 0.9 * channels { nearest + 8 } else { nearest }
+    Ok((conv_norm_act(b, x, &name, last, NORM, Some(Activation::Hardswish))?, outputs))
 }

@@ -4,21 +4,26 @@
 //! over h and w, one linear layer with a row for real and a row for fake. That makes the evidence map exact: with
 //! `E = sum_k (w_fake,k - w_real,k) * A_k + (b_fake - b_real)`, the mean of `E` over h and w is the logit.
 
+mod backbone;
+mod builder;
+mod efficientnet;
 mod graph;
-pub mod mobilenet_v3;
+mod inverted;
+mod mobilenet_v3;
 mod params;
+mod resnet;
+mod vgg;
 
-use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+pub use backbone::Backbone;
 pub use graph::{Activation, Node, NodeId, Op};
 pub use params::{Param, ParamId, Params, Role, floats, read_tensors, write_tensors};
 
 use crate::config::Model;
 use crate::error::Result;
-use graph::Builder;
+use builder::Builder;
 
 /// The columns of the head's two numbers.
 pub const REAL: i64 = 0;
@@ -27,15 +32,6 @@ pub const FAKE: i64 = 1;
 
 /// What the names of the head's tensors begin with.
 pub const HEAD: &str = "classifier.";
-
-/// The networks that can be trained.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Backbone {
-    /// Howard et al., "Searching for MobileNetV3", 2019, the small one. The published hidden layer between pooling and
-    /// classes (576 to 1024, Hardswish) is left out: behind it a map would no longer be exact.
-    MobilenetV3Small,
-}
 
 /// A network without its numbers, which stand in [`Params`].
 #[derive(Debug)]
@@ -52,7 +48,7 @@ pub struct Net {
 pub enum Mode {
     /// Running statistics, nothing dropped.
     Inference,
-    /// Statistics of the batch, which the running ones then follow; pooled features dropped at random.
+    /// Statistics of the batch, which the running ones then follow; pooled features and residual branches dropped at random.
     Training {
         /// Of what is dropped.
         seed: u64,
@@ -75,10 +71,21 @@ impl Net {
     ///
     /// When libtorch fails.
     pub fn new(model: &Model, rng: &mut Pcg64Mcg) -> Result<(Self, Params)> {
+        Self::build(model, Some(rng))
+    }
+
+    /// As [`Net::new`], with nothing drawn: for weights that are read from a file.
+    ///
+    /// # Errors
+    ///
+    /// When libtorch fails.
+    pub fn blank(model: &Model) -> Result<(Self, Params)> {
+        Self::build(model, None)
+    }
+
+    fn build(model: &Model, rng: Option<&mut Pcg64Mcg>) -> Result<(Self, Params)> {
         let mut builder = Builder::new(rng, model.norm_momentum);
-        let (features, channels) = match model.backbone {
-            Backbone::MobilenetV3Small => mobilenet_v3::small(&mut builder, model.width, model.stem_stride)?,
-        };
+        let (features, channels) = model.backbone.build(&mut builder, model)?;
         let (weight, bias) = builder.linear(HEAD.trim_end_matches('.'), channels, 2)?;
         let (nodes, params) = builder.finish();
         Ok((Self { nodes, features, weight, bias, dropout: model.dropout }, params))
@@ -105,24 +112,17 @@ impl Net {
     ///
     /// When libtorch fails: shapes that do not fit, no memory.
     pub fn forward(&self, params: &Params, input: &Tensor, mode: Mode) -> Result<Forward> {
-        let features = graph::run(&self.nodes, self.features, params, input, mode != Mode::Inference)?;
+        let features = graph::run(&self.nodes, self.features, params, input, mode)?;
         let pooled = features.f_mean_dim(&[2i64, 3][..], false, None)?;
         let pooled = match mode {
-            Mode::Training { seed } if self.dropout > 0.0 => pooled.f_mul(&self.kept(&pooled, seed)?)?,
+            Mode::Training { seed } if self.dropout > 0.0 => {
+                let factors = graph::kept(&pooled.size(), self.dropout, seed)?;
+                pooled.f_mul(&factors.f_to_device(pooled.device())?)?
+            }
             _ => pooled,
         };
         let logits = pooled.f_linear(params.get(self.weight), Some(params.get(self.bias)))?;
         Ok(Forward { features, logits })
-    }
-
-    /// Factors that drop some of `pooled` and keep the mean. Drawn here, not by libtorch, whose generator belongs to the whole
-    /// process: so that the same seed drops the same on every device and in every thread.
-    fn kept(&self, pooled: &Tensor, seed: u64) -> Result<Tensor> {
-        let mut rng = Pcg64Mcg::seed_from_u64(seed);
-        let scale = (1.0 / (1.0 - self.dropout)) as f32;
-        let factors: Vec<f32> =
-            (0..pooled.numel()).map(|_| if rng.random_bool(self.dropout) { 0.0 } else { scale }).collect();
-        Ok(Tensor::f_from_slice(&factors)?.f_view(pooled.size().as_slice())?.f_to_device(pooled.device())?)
     }
 
     /// The signed evidence map `[N, h, w]` of [`Forward::features`].

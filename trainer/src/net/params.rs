@@ -211,16 +211,19 @@ pub fn floats(tensor: &Tensor) -> Result<Vec<f32>> {
     Ok(data)
 }
 
-/// Draws initial values.
+/// Draws initial values; without a generator, zeros in their place.
 pub(super) struct Init<'r> {
-    pub(super) rng: &'r mut Pcg64Mcg,
+    pub(super) rng: Option<&'r mut Pcg64Mcg>,
 }
 
 impl Init<'_> {
     /// Normal numbers of standard deviation `std`, by Box and Muller's transform: the same on every machine.
     pub(super) fn normal(&mut self, size: &[i64], std: f64) -> Result<Tensor> {
+        let Some(rng) = &mut self.rng else {
+            return Ok(Tensor::f_zeros(size, (Kind::Float, Device::Cpu))?);
+        };
         let n = size.iter().product::<i64>() as usize;
-        let values: Vec<f32> = (0..n).map(|_| (crate::seeded::normal(self.rng) * std) as f32).collect();
+        let values: Vec<f32> = (0..n).map(|_| (crate::seeded::normal(rng) * std) as f32).collect();
         Ok(Tensor::f_from_slice(&values)?.f_view(size)?)
     }
 

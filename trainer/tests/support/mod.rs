@@ -2,6 +2,8 @@
 
 #![allow(dead_code, missing_docs, clippy::unwrap_used)] // each test file uses a part
 
+pub(crate) mod formula;
+
 use std::path::{Path, PathBuf};
 
 use deepfake_trainer::Config;
