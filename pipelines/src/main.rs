@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 
 fn score() -> Result<End, pipeline::Error> {
     gst::init().map_err(|e| pipeline::Error::GStreamer(e.to_string()))?;
-    let element = pipeline::make("deepfakescore")?;
+    let element = pipeline::make(pipeline::SCORER)?;
     let arguments = Arguments::parse(&element, std::env::args_os(), std::env::var_os(arguments::SAMPLE_VARIABLE))
         .unwrap_or_else(|error| error.exit());
     arguments.configure(&element);

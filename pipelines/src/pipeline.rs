@@ -22,6 +22,12 @@ use crate::summary::Summary;
 /// How often progress is shown and signals are looked at.
 const TICK: gst::ClockTime = gst::ClockTime::from_mseconds(100);
 
+/// What scores it.
+pub(crate) const SCORER: &str = "deepfakescore";
+
+/// What opens and decodes the video.
+const SOURCE: &str = "uridecodebin";
+
 /// The names of what encodes sound, the best first.
 const SOUND_ENCODERS: [&str; 3] = ["fdkaacenc", "avenc_aac", "voaacenc"];
 
@@ -64,7 +70,7 @@ pub(crate) enum Error {
     Write(std::io::Error),
     #[error("{frames} frames came, but {records} records")]
     Lost { frames: u64, records: u64 },
-    #[error("{}: {problem}", .path.display())]
+    #[error("the overlay cannot be written to {}: {problem}", .path.display())]
     Overlay { path: PathBuf, problem: std::io::Error },
     #[error("the pipeline cannot be put together: {0}")]
     Build(#[from] glib::BoolError),
@@ -148,6 +154,10 @@ pub(crate) fn run(
         name.push(".partial");
         PathBuf::from(name)
     });
+    // Found out before models are loaded, and told with its reason.
+    if let (Some(partial), Some(path)) = (&partial, &arguments.overlay) {
+        std::fs::File::create(partial).map_err(|problem| Error::Overlay { path: path.clone(), problem })?;
+    }
     let pipeline = build(arguments, score, partial.as_deref(), &shared)?;
     let mut end = play(&pipeline, arguments, &shared, progress);
     let stopped = pipeline.set_state(gst::State::Null);
@@ -186,7 +196,7 @@ fn build<W: Write + Send + 'static>(
     shared: &Arc<Shared<W>>,
 ) -> Result<gst::Pipeline, Error> {
     let pipeline = gst::Pipeline::new();
-    let source = make("uridecodebin")?;
+    let source = make(SOURCE)?;
     source.set_property("uri", &arguments.uri);
     // The element works on system memory.
     source.set_property("force-sw-decoders", true);
@@ -478,7 +488,7 @@ fn play<W: Write + Send + 'static>(
                 progress.say(&format!("warning: {}", w.error()));
             }
             gst::MessageView::Error(e) => {
-                if !shared.video.load(Ordering::Relaxed) {
+                if !shared.video.load(Ordering::Relaxed) && part_of(e.src(), SOURCE) {
                     // A file of sound only is told as one that lacks a plugin, which it does not.
                     let detail = Some(e.error()).filter(|e| !e.matches(gst::CoreError::MissingPlugin));
                     return Err(no_video(arguments, &missing, detail.map(|e| e.to_string())));
@@ -486,12 +496,20 @@ fn play<W: Write + Send + 'static>(
                 return Err(Error::Run {
                     element: e.src().map(|s| s.name().to_string()).unwrap_or_default(),
                     problem: e.error().to_string(),
-                    detail: e.debug().map(Into::into),
+                    // The element's own problems say all in themselves; what is added is where in its source they arose.
+                    detail: e.debug().filter(|_| !part_of(e.src(), SCORER)).map(Into::into),
                 });
             }
             _ => {}
         }
     }
+}
+
+/// Is it an element of that factory, or inside of one?
+fn part_of(object: Option<&gst::Object>, factory: &str) -> bool {
+    std::iter::successors(object.cloned(), |o| o.parent())
+        .filter_map(|o| o.downcast::<gst::Element>().ok())
+        .any(|e| e.factory().is_some_and(|f| f.name() == factory))
 }
 
 fn no_video(arguments: &Arguments, missing: &[String], detail: Option<String>) -> Error {

@@ -148,6 +148,13 @@ impl fmt::Display for Summary {
         )?;
         writeln!(f, "Frames with faces: {}", self.share(self.frames_with_faces))?;
 
+        if self.frames_with_faces == 0 {
+            writeln!(
+                f,
+                "No face was found. The built-in detector finds upright faces from the front; others (YuNet, UltraFace, SCRFD) are\n\
+                 taken with --face-model FILE.onnx."
+            )?;
+        }
         if !self.tracks.is_empty() {
             // Those whom the video shows most come first.
             let mut tracks: Vec<_> = self.tracks.iter().collect();
@@ -264,6 +271,7 @@ mod tests {
     #[test]
     fn a_video_without_faces_has_no_table() {
         let text = summary(&[frame(0, "")]).to_string();
+        assert!(text.contains("No face was found.") && text.contains("--face-model"), "{text}");
         assert!(text.contains("Frames with faces: 0 (0 %)") && !text.contains("verdict"), "{text}");
     }
 

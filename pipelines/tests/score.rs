@@ -202,7 +202,11 @@ fn what_cannot_be_scored_is_told() {
 
     let overlay = folder.path().join("nowhere/out.mp4");
     let said = refusal(&["--overlay".as_ref(), overlay.as_os_str()], 1);
-    assert!(said.contains("out.mp4"), "{said}");
+    assert!(said.contains("overlay") && said.contains("out.mp4: No such file"), "{said}");
+
+    // Not the video's fault.
+    let said = refusal(&["--model=nowhere.onnx"], 1);
+    assert!(said.contains("nowhere.onnx") && !said.contains("no video"), "{said}");
 }
 
 #[test]
