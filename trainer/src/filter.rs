@@ -85,3 +85,41 @@ pub fn separable<T: Copy + Into<f32>>(
     }
     columns
 }
+
+/// A picture of another size (width, height), linear between the four nearest pixels also where it shrinks: unlike the engine's
+/// cropper it does not average.
+pub fn bilinear<T: Copy + Into<f32>>(
+    data: &[T],
+    (width, height): (usize, usize),
+    channels: usize,
+    (to_width, to_height): (usize, usize),
+) -> Vec<f32> {
+    let columns = taps(width, to_width);
+    let mut out = Vec::with_capacity(to_width * to_height * channels);
+    let stride = width * channels;
+    for (top, bottom, down) in taps(height, to_height) {
+        let (top, bottom) = (&data[top * stride..][..stride], &data[bottom * stride..][..stride]);
+        for &(left, right, across) in &columns {
+            for c in 0..channels {
+                let mix = |row: &[T]| {
+                    let (l, r): (f32, f32) = (row[left * channels + c].into(), row[right * channels + c].into());
+                    l + (r - l) * across
+                };
+                let (t, b) = (mix(top), mix(bottom));
+                out.push(t + (b - t) * down);
+            }
+        }
+    }
+    out
+}
+
+/// Where each target pixel lies between two of the source: the first, the second and the second's share.
+fn taps(from: usize, to: usize) -> Vec<(usize, usize, f32)> {
+    let scale = from as f64 / to as f64;
+    let between = |i: usize| {
+        let at = ((i as f64 + 0.5) * scale - 0.5).clamp(0.0, (from - 1) as f64);
+        let first = at as usize;
+        (first, (first + 1).min(from - 1), (at - first as f64) as f32)
+    };
+    (0..to).map(between).collect()
+}

@@ -4,7 +4,7 @@
 //! One TOML file ([`config`]) drives everything. [`data`] knows the faces, [`augment`] and [`loader`] bring them to the network,
 //! [`net`] is the network, [`optim`] changes it, [`train`] ties these together and [`checkpoint`] lets it go on where it was
 //! stopped. [`calibrate`] finds temperature and thresholds, [`export`] writes the ONNX file, [`evaluate`] scores faces with it through
-//! the engine, [`distort`] makes them worse to see how robust it is, [`margin`] measures how crops lie around faces, and [`metrics`] says how good scores are.
+//! the engine, [`distort`] makes them worse to see how robust it is, [`synthesize`] makes pseudo-fakes of real faces, [`margin`] measures how crops lie around faces, and [`metrics`] says how good scores are.
 
 #![warn(clippy::unwrap_used)]
 
@@ -29,6 +29,8 @@ pub mod metrics;
 pub mod net;
 pub mod optim;
 pub mod seeded;
+pub mod sheet;
+pub mod synthesize;
 pub mod train;
 
 pub use config::Config;

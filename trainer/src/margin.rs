@@ -74,17 +74,22 @@ pub fn measure(pictures: &[PathBuf], locator: &mut Locator, bar: &ProgressBar) -
     })
 }
 
-/// The largest face whose middle lies in `within`.
+/// The box of the largest face whose middle lies in `within`.
 pub fn largest(faces: &[Face], within: &Rect) -> Option<Rect> {
+    largest_face(faces, within).map(|f| f.bbox)
+}
+
+/// The largest face whose middle lies in `within`.
+pub fn largest_face<'a>(faces: &'a [Face], within: &Rect) -> Option<&'a Face> {
     let inside = |r: &Rect| {
         let c = r.center();
         (within.x..=within.right()).contains(&c.x) && (within.y..=within.y + within.h).contains(&c.y)
     };
-    faces.iter().map(|f| f.bbox).filter(inside).max_by(|a, b| a.area().total_cmp(&b.area()))
+    faces.iter().filter(|f| inside(&f.bbox)).max_by(|a, b| a.bbox.area().total_cmp(&b.bbox.area()))
 }
 
 /// The picture with repeated edges, and where the picture itself is in it.
-fn padded(picture: &Picture) -> (Picture, Rect) {
+pub fn padded(picture: &Picture) -> (Picture, Rect) {
     let pad = |side: usize| (side as f64 * PADDING).round() as usize;
     let (left, top) = (pad(picture.width), pad(picture.height));
     let (width, height) = (picture.width + 2 * left, picture.height + 2 * top);

@@ -21,7 +21,7 @@ fn every_example_can_be_used() {
         names.push(config.name);
     }
     names.sort();
-    assert_eq!(names, ["minimal", "scorer"]);
+    assert_eq!(names, ["minimal", "scorer", "synthesize"]);
 }
 
 #[test]
@@ -44,6 +44,11 @@ fn nonsense_is_refused_by_key() {
         ("crop.margin = -0.5", "crop.margin"),
         ("data.pairs = false\noptim.pair_weight = 1", "optim.pair_weight"),
         ("run.device = \"tpu\"", "tpu"),
+        ("synthesize.per_face = 0", "synthesize.per_face"),
+        ("synthesize.ratios = []", "synthesize.ratios"),
+        ("synthesize.part = 1.5", "synthesize.part"),
+        ("synthesize.shift = [0.1, 0.9]", "synthesize.shift"),
+        ("synthesize.sources = \"folder\"", "folder"),
         ("augment.erase = 0.5", "unknown field `erase`"),
         ("regularize.kind = \"cutout\"", "cutout"),
         ("regularize.share = [0.5, 1.5]", "regularize.share"),
@@ -78,7 +83,7 @@ fn what_does_not_change_the_weights_is_not_in_the_digest() {
     for same in [
         "localize.tau1 = 0.4",
         "zoo.members = []",
-        "run.threads = 1",
+        "run.loader_threads = 1",
         "data.cache_mib = 7",
         "crop.margin = 0.1",
         "provenance.licence = \"none\"",

@@ -4,6 +4,7 @@ mod calibrate;
 mod evaluate;
 mod export;
 mod margin;
+mod synthesize;
 mod train;
 
 use std::path::Path;
@@ -25,6 +26,8 @@ pub(crate) enum Command {
     Export(export::Export),
     /// Measures how face crops lie around the boxes of a locator: `crop.margin` and `crop.shift_y` of the contract.
     Margin(margin::Margin),
+    /// Makes pseudo-fakes of real faces, each blended into itself; run again, it makes what is missing.
+    Synthesize(synthesize::Synthesize),
     /// Scores faces with an ONNX file and tells how good it is.
     Evaluate(evaluate::Evaluate),
 }
@@ -36,6 +39,7 @@ impl Command {
             Self::Calibrate(calibrate) => calibrate.run(),
             Self::Export(export) => export.run(),
             Self::Margin(margin) => margin.run(),
+            Self::Synthesize(synthesize) => synthesize.run(),
             Self::Evaluate(evaluate) => evaluate.run(),
         }
     }

@@ -9,6 +9,7 @@ mod model;
 mod optim;
 mod regularize;
 mod run;
+mod synthesize;
 mod zoo;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ pub use model::Model;
 pub use optim::Optim;
 pub use regularize::{Fill, PairMap, Regularization, Regularize};
 pub use run::{DeviceChoice, Run};
+pub use synthesize::{Sources, Synthesize};
 pub use zoo::{Member, Zoo};
 
 use crate::error::{Error, Result};
@@ -60,6 +62,9 @@ pub struct Config {
     /// How they tell them.
     #[serde(default)]
     pub localize: Localize,
+    /// How pseudo-fakes are made of real faces.
+    #[serde(default)]
+    pub synthesize: Synthesize,
     /// How the weights are found.
     #[serde(default)]
     pub optim: Optim,
@@ -111,8 +116,9 @@ impl Config {
 
     /// Every file and folder that is named.
     fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        let Self { data, model, regularize, zoo, .. } = self;
-        data.folders.iter_mut().chain(&mut model.init).chain(&mut regularize.maps).chain(zoo.paths())
+        let Self { data, model, regularize, zoo, synthesize, .. } = self;
+        let others = zoo.paths().chain(synthesize.paths());
+        data.folders.iter_mut().chain(&mut model.init).chain(&mut regularize.maps).chain(others)
     }
 
     fn check(&self) -> Result<()> {
@@ -127,6 +133,7 @@ impl Config {
         self.regularize.check()?;
         self.zoo.check(self)?;
         self.localize.check()?;
+        self.synthesize.check()?;
         self.optim.check()?;
         self.run.check()?;
         if self.optim.pair_weight > 0.0 && !self.data.pairs {

@@ -85,6 +85,25 @@ pub fn scan(folders: &[PathBuf]) -> Result<Vec<Face>> {
     Ok(faces)
 }
 
+/// The real faces alone, of folders with `real/` in them or of pictures; sorted by path.
+///
+/// # Errors
+///
+/// A folder that cannot be read or has no picture.
+pub fn reals(folders: &[PathBuf]) -> Result<Vec<Face>> {
+    let mut faces = Vec::new();
+    for folder in folders {
+        let before = faces.len();
+        let class = folder.join(Label::Real.folder());
+        pictures_of(if class.is_dir() { &class } else { folder }, Label::Real, &mut faces)?;
+        if faces.len() == before {
+            return Err(Error::Data(format!("{}: no pictures, and no `real/` with pictures", folder.display())));
+        }
+    }
+    faces.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(faces)
+}
+
 fn pictures_of(folder: &Path, label: Label, faces: &mut Vec<Face>) -> Result<()> {
     for path in pictures_in(folder)? {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -96,7 +115,7 @@ fn pictures_of(folder: &Path, label: Label, faces: &mut Vec<Face>) -> Result<()>
 }
 
 /// What is left of a file's name without the number of its frame: digits after the last `_`.
-fn video_of(stem: &str) -> &str {
+pub(crate) fn video_of(stem: &str) -> &str {
     match stem.rsplit_once('_') {
         Some((video, frame)) if !frame.is_empty() && frame.bytes().all(|b| b.is_ascii_digit()) => video,
         _ => stem,
