@@ -1,7 +1,7 @@
 //! Threads that decode and augment ahead of the network.
 
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Scope, ScopedJoinHandle};
 
 use rayon::prelude::*;
@@ -10,10 +10,11 @@ use tch::{Device, Tensor};
 
 use crate::augment::{Augmenter, Erase, Erasure, Plan};
 use crate::config::{Augment, Config, Input, Regularize};
-use crate::data::{Face, Pictures};
+use crate::data::{Face, Picture, Pictures};
 use crate::error::{Error, Result};
 use crate::maps::RegionMaps;
 use crate::seeded;
+use crate::synthesize::PseudoFakes;
 
 /// How many batches wait for the network at most.
 const AHEAD: usize = 3;
@@ -49,6 +50,7 @@ pub struct Loader<'a> {
     faces: &'a [Face],
     pictures: &'a Pictures,
     maps: Option<&'a RegionMaps>,
+    pseudo: Option<PseudoFakes<'a>>,
     input: &'a Input,
     pool: ThreadPool,
     /// As many as threads have worked at once; each keeps its scratch memory.
@@ -81,14 +83,15 @@ impl<'a> Loader<'a> {
     ///
     /// # Errors
     ///
-    /// When no threads can be started.
+    /// When no threads can be started, or the faces of which pseudo-fakes are to be made cannot be found.
     pub fn new(config: &'a Config, faces: &'a [Face], pictures: &'a Pictures) -> Result<Self> {
         let pool = ThreadPoolBuilder::new()
             .num_threads(config.run.loader_threads)
             .thread_name(|i| format!("loader-{i}"))
             .build()
             .map_err(|e| Error::Training(format!("threads that load: {e}")))?;
-        Ok(Self { faces, pictures, maps: None, input: &config.input, pool, idle: Mutex::default() })
+        let pseudo = pool.install(|| PseudoFakes::of(config, faces, pictures))?;
+        Ok(Self { faces, pictures, maps: None, pseudo, input: &config.input, pool, idle: Mutex::default() })
     }
 
     /// With the maps of its faces, which have the same indices.
@@ -127,9 +130,8 @@ impl<'a> Loader<'a> {
         out: &mut [f32],
     ) -> Result<()> {
         let own = indices[at];
-        let picture = self.pictures.get(own)?;
         let Showing::Augmented { augment, regularize, seed, epoch, pairs } = showing else {
-            return augmenter.apply(&picture, &Plan::PLAIN, None, out);
+            return augmenter.apply(&*self.picture(own, [own; 2], 0)?, &Plan::PLAIN, None, out);
         };
         let half = indices.len() / 2;
         let pair = if pairs { [indices[at % half], indices[at % half + half]] } else { [own; 2] };
@@ -141,7 +143,17 @@ impl<'a> Loader<'a> {
             let map = self.maps.and_then(|maps| maps.get(drawn.map_of(regularize.pair_map, own, pair)));
             Erase { how: regularize, drawn, map }
         });
+        // An epoch more than those done: what is shown plain has none.
+        let picture = self.picture(own, pair, epoch as u64 + 1)?;
         augmenter.apply(&picture, &plan, erase.as_ref(), out)
+    }
+
+    /// The face's file, or the pseudo-fake that is made for its pair.
+    fn picture(&self, own: usize, pair: [usize; 2], epoch: u64) -> Result<Arc<Picture>> {
+        match &self.pseudo {
+            Some(pseudo) => pseudo.picture(self.pictures, own, pair, epoch),
+            None => self.pictures.get(own),
+        }
     }
 
     fn take(&self) -> Augmenter {

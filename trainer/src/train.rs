@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Reduction, Tensor, no_grad};
 
 use crate::checkpoint::{self, Best, Progress, RunFolder};
-use crate::config::{Config, Data};
+use crate::config::{Config, Data, Pseudo};
 use crate::data::{self, Face, Order, Pairing, Pictures};
 use crate::device;
 use crate::error::{Error, Result};
@@ -367,8 +367,10 @@ pub fn validation_of(folder: &RunFolder) -> Result<Validation> {
 }
 
 fn split(config: &Config) -> Result<data::Split> {
-    let Data { folders, validation_share, limit_sources, .. } = &config.data;
-    data::split(data::scan(folders)?, *validation_share, config.seed, *limit_sources)
+    let Data { folders, validation_share, limit_sources, pseudo, .. } = &config.data;
+    let faces = if *pseudo == Pseudo::Only { data::reals(folders)? } else { data::scan(folders)? };
+    let faces = data::with_pseudo_fakes(faces, *pseudo, config.synthesize.sources);
+    data::split(faces, *validation_share, config.seed, *limit_sources)
 }
 
 /// Scores faces as they are, at an input of `size` pixels.

@@ -44,6 +44,7 @@ fn nonsense_is_refused_by_key() {
         ("crop.margin = -0.5", "crop.margin"),
         ("data.pairs = false\noptim.pair_weight = 1", "optim.pair_weight"),
         ("run.device = \"tpu\"", "tpu"),
+        ("data.pseudo = \"also\"\nsynthesize.sources = \"file\"", "synthesize.sources"),
         ("synthesize.per_face = 0", "synthesize.per_face"),
         ("synthesize.ratios = []", "synthesize.ratios"),
         ("synthesize.part = 1.5", "synthesize.part"),
@@ -90,9 +91,15 @@ fn what_does_not_change_the_weights_is_not_in_the_digest() {
     ] {
         assert_eq!(of(same), plain, "{same}");
     }
-    for other in [kind, "seed = 2", "augment.flip = 0.4", "optim.epochs = 5", "model.dropout = 0.3"] {
+    for other in
+        [kind, "seed = 2", "augment.flip = 0.4", "optim.epochs = 5", "model.dropout = 0.3", "data.pseudo = \"also\""]
+    {
         assert_ne!(of(other), plain, "{other}");
     }
+    // What pseudo-fakes are made by counts where they are made.
+    let made = |more: &str| of(&format!("data.pseudo = \"only\"\n{more}"));
+    assert_ne!(made("synthesize.part = 0.5"), made(""));
+    assert_eq!(made("synthesize.per_face = 3"), made(""));
 }
 
 #[test]

@@ -5,14 +5,19 @@ mod support;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use deepfake_scoring::geometry::{Point, Rect};
-use deepfake_trainer::config::Synthesize;
-use deepfake_trainer::data::{self, Label, Picture};
+use deepfake_trainer::config::{Config, Pseudo, Regularize, Sources, Synthesize};
+use deepfake_trainer::data::{self, Face, Label, Picture, Pictures};
+use deepfake_trainer::loader::{Loader, Showing};
 use deepfake_trainer::seeded::generator;
 use deepfake_trainer::synthesize::{Made, Part, Place, Recipe, Synthesizer, make, outline};
+use deepfake_trainer::train::{Limits, train};
+use indicatif::ProgressBar;
 use proptest::prelude::*;
-use support::{config, golden, numbers, text, write_faces};
+use support::{config, geometry_only, golden, numbers, text, write_faces};
 
 /// A face of soft waves.
 fn face(width: usize, height: usize) -> Picture {
@@ -314,4 +319,83 @@ fn the_command_makes_a_folder_of_portraits() {
     std::fs::write(folder.join("c.toml"), text("synthesize.faces = [\"nowhere\"]")).unwrap();
     let failed = run();
     assert!(!failed.status.success() && String::from_utf8_lossy(&failed.stderr).contains("nowhere"));
+}
+
+/// Real faces in `folder/faces/real` and no fakes, as training on them alone sees them.
+fn reals_alone(folder: &Path, count: usize, pseudo: &str) -> (Config, Vec<Face>, Pictures) {
+    write_faces(&folder.join("faces"), count);
+    std::fs::remove_dir_all(folder.join("faces/fake")).unwrap();
+    let mut config = config(folder, pseudo);
+    config.input.mean = [0.0; 3];
+    config.input.std = [1.0; 3];
+    let faces = data::with_pseudo_fakes(data::reals(&config.data.folders).unwrap(), Pseudo::Only, Sources::Name);
+    let (faces, pictures) = Pictures::load(faces, &AtomicUsize::new(1 << 30), 0.0, &ProgressBar::hidden()).unwrap();
+    (config, faces, pictures)
+}
+
+#[test]
+fn pseudo_fakes_are_made_anew_beside_their_real_face() {
+    let temporary = tempfile::tempdir().unwrap();
+    let (config, faces, pictures) = reals_alone(temporary.path(), 6, "data.pseudo = \"only\"\nrun.loader_threads = 2");
+    assert_eq!(faces.len(), 12);
+    for i in 0..6 {
+        assert_eq!((faces[i].label, faces[i + 6].label), (Label::Real, Label::Fake));
+        assert!(Arc::ptr_eq(&pictures.get(i).unwrap(), &pictures.get(i + 6).unwrap()), "read twice");
+    }
+    let loader = Loader::new(&config, &faces, &pictures).unwrap();
+    let (augment, regularize) = (geometry_only(), Regularize::default());
+    let showing =
+        |epoch, pairs| Showing::Augmented { augment: &augment, regularize: &regularize, seed: 5, epoch, pairs };
+    let shown = |loader: &Loader<'_>, showing| {
+        let batch = loader.batch(&(0..12).collect::<Vec<_>>(), 64, showing).unwrap();
+        assert_eq!(batch.labels, (0..12).map(|i| faces[i].label.column()).collect::<Vec<_>>());
+        batch.pixels.chunks_exact(64 * 64 * 3).map(<[f32]>::to_vec).collect::<Vec<_>>()
+    };
+    let row = 64 * 3;
+    let own = |i: usize| pictures.get(i).unwrap().data.iter().map(|v| f32::from(*v) / 255.0).collect::<Vec<_>>();
+    let near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5);
+
+    let mut changed = 0;
+    for epoch in 0..4 {
+        let pairs = shown(&loader, showing(epoch, true));
+        for i in 0..6 {
+            let (real, fake) = (&pairs[i], &pairs[i + 6]);
+            // The first row is outside of every mask: there both are the target.
+            assert!(near(&real[..row], &fake[..row]), "epoch {epoch}, face {i}");
+            assert!(!near(real, fake), "epoch {epoch}, face {i}: nothing is blended");
+            changed += usize::from(!near(real, &own(i)));
+        }
+        assert!(pairs == shown(&loader, showing(epoch, true)));
+        // Without pairs nothing but the face may tell: real faces stay, and fakes keep their colours.
+        let alone = shown(&loader, showing(epoch, false));
+        for i in 0..6 {
+            assert!(near(&alone[i], &own(i)) && near(&alone[i + 6][..row], &own(i)[..row]));
+        }
+    }
+    assert!((4..=20).contains(&changed), "{changed} of 24 real faces are changed");
+    assert!(shown(&loader, showing(0, true)) != shown(&loader, showing(1, true)));
+    // Validation sees the same fakes each time.
+    let plain = shown(&loader, Showing::Plain);
+    assert!(plain == shown(&loader, Showing::Plain));
+    assert!((0..6).all(|i| near(&plain[i], &own(i)) && !near(&plain[i + 6], &own(i))));
+    let mut one = config.clone();
+    one.run.loader_threads = 1;
+    assert!(
+        shown(&Loader::new(&one, &faces, &pictures).unwrap(), showing(3, true)) == shown(&loader, showing(3, true))
+    );
+}
+
+#[test]
+fn real_faces_are_enough_to_train_and_a_stopped_run_goes_on_bit_for_bit() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    let (config, ..) =
+        reals_alone(folder, 24, "data.pseudo = \"only\"\noptim.epochs = 2\nsynthesize.sources = \"file\"");
+    let weights = |run: &str| std::fs::read(folder.join(run).join("best.safetensors")).unwrap();
+    let whole = train(&config, &folder.join("whole"), Limits::default()).unwrap();
+    assert!(whole.finished && (0.0..=1.0).contains(&whole.best.auc), "{whole:?}");
+    let part = train(&config, &folder.join("parts"), Limits { steps: Some(5) }).unwrap();
+    assert!(!part.finished);
+    assert_eq!(train(&config, &folder.join("parts"), Limits::default()).unwrap(), whole);
+    assert!(weights("whole") == weights("parts"));
 }

@@ -27,12 +27,28 @@ pub struct Data {
     /// Both faces of a pair get the same augmentation, so that only the forgery tells them apart. Default true.
     #[serde(default = "yes")]
     pub same_augmentation: bool,
+    /// Pseudo-fakes, made anew of real faces each time they are shown, as `[synthesize]` says. Default `none`.
+    #[serde(default)]
+    pub pseudo: Pseudo,
     /// Memory for decoded pictures, in MiB; what does not fit is decoded again each time. Default 4096.
     #[serde(default = "cache_mib")]
     pub cache_mib: usize,
     /// Use only so many source videos (after shuffling by `seed`); 0 means all. For trials. Default 0.
     #[serde(default)]
     pub limit_sources: usize,
+}
+
+/// Which fakes are pseudo-fakes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pseudo {
+    /// None.
+    #[default]
+    None,
+    /// Each real face has one beside the fakes of its source.
+    Also,
+    /// Each real face has one, and other fakes are not used: real faces are enough.
+    Only,
 }
 
 impl Data {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use augment::Augment;
-pub use data::Data;
+pub use data::{Data, Pseudo};
 pub use input::{Crop, Grow, Input};
 pub use localize::{Cam, Fusion, Localize};
 pub use model::Model;
@@ -108,9 +108,11 @@ impl Config {
         for file in counted.paths() {
             *file = file.file_name().map_or_else(PathBuf::new, PathBuf::from);
         }
-        let Self { seed, data, model, input, augment, regularize, optim, .. } = &counted;
+        let Self { seed, data, model, input, augment, regularize, optim, crop, synthesize, .. } = &counted;
+        let pseudo = (data.pseudo != Pseudo::None).then(|| (synthesize.of_fakes(), crop));
         // Every type of the configuration is made of what JSON has.
-        let text = serde_json::to_string(&(seed, data, model, input, augment, regularize, optim)).unwrap_or_default();
+        let text =
+            serde_json::to_string(&(seed, data, model, input, augment, regularize, optim, pseudo)).unwrap_or_default();
         Sha256::digest(text).iter().map(|b| format!("{b:02x}")).collect()
     }
 
@@ -138,6 +140,12 @@ impl Config {
         self.run.check()?;
         if self.optim.pair_weight > 0.0 && !self.data.pairs {
             return wrong("optim.pair_weight", "needs `data.pairs`");
+        }
+        if self.data.pseudo == Pseudo::Also && self.synthesize.sources == Sources::File {
+            return wrong(
+                "synthesize.sources",
+                "must be `name` with `data.pseudo = \"also\"`: the fakes of the folders belong to real faces by name",
+            );
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ pub struct Synthesize {
     /// Real faces for the command `synthesize`: folders with `real/` in it, or of pictures. Relative to the configuration file.
     /// Default: `data.folders`.
     pub faces: Vec<PathBuf>,
-    /// What a real face's source video is. Default `name`.
+    /// What a real face's source video is, for the command and for `data.pseudo`. Default `name`.
     pub sources: Sources,
     /// Pseudo-fakes that the command makes of each real face. Default 1.
     pub per_face: usize,

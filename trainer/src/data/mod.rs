@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 pub use order::{Order, Pairing};
 pub use pictures::{Picture, Pictures};
 
+use crate::config::{Pseudo, Sources};
 use crate::error::{Error, Result};
 use crate::seeded;
 
@@ -102,6 +103,26 @@ pub fn reals(folders: &[PathBuf]) -> Result<Vec<Face>> {
     }
     faces.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(faces)
+}
+
+/// Adds to each real face the pseudo-fake that is made of it: a fake of the same file, as [`crate::synthesize::PseudoFakes`] knows it.
+/// `sources` says what the source video of each of them is.
+pub fn with_pseudo_fakes(mut faces: Vec<Face>, pseudo: Pseudo, sources: Sources) -> Vec<Face> {
+    if pseudo == Pseudo::None {
+        return faces;
+    }
+    if pseudo == Pseudo::Only {
+        faces.retain(|f| f.label == Label::Real);
+    }
+    if sources == Sources::File {
+        for face in &mut faces {
+            face.source = face.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        }
+    }
+    let reals = faces.iter().filter(|f| f.label == Label::Real);
+    let made: Vec<Face> = reals.map(|f| Face { label: Label::Fake, ..f.clone() }).collect();
+    faces.extend(made);
+    faces
 }
 
 fn pictures_of(folder: &Path, label: Label, faces: &mut Vec<Face>) -> Result<()> {

@@ -1,5 +1,6 @@
 //! Decoded pictures, kept in memory as far as they fit.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -65,32 +66,38 @@ impl Pictures {
         max_unreadable: f64,
         bar: &ProgressBar,
     ) -> Result<(Vec<Face>, Self)> {
-        let total = faces.len();
-        let read: Vec<(Face, Result<Option<Arc<Picture>>>)> = faces
-            .into_par_iter()
+        // Faces of one file (a real face and the pseudo-fake that is made of it) share its picture.
+        let mut files = Vec::with_capacity(faces.len());
+        let mut known = HashMap::with_capacity(faces.len());
+        let of_file: Vec<usize> = faces
+            .iter()
             .map(|face| {
-                let picture = Picture::read(&face.path).map(|p| {
+                *known.entry(face.path.as_path()).or_insert_with(|| {
+                    files.push(face.path.as_path());
+                    files.len() - 1
+                })
+            })
+            .collect();
+        let read: Vec<Option<Option<Arc<Picture>>>> = files
+            .par_iter()
+            .map(|path| {
+                let picture = Picture::read(path).map(|p| {
                     let size = p.data.len();
                     let fits = budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |b| b.checked_sub(size));
                     fits.is_ok().then(|| Arc::new(p))
                 });
                 bar.inc(1);
-                (face, picture)
+                picture.inspect_err(|error| bar.suspend(|| tracing::warn!("left out: {error}"))).ok()
             })
             .collect();
-        let mut readable = Vec::with_capacity(total);
-        let mut kept = Vec::with_capacity(total);
-        let mut unreadable = 0;
-        for (face, picture) in read {
-            match picture {
-                Ok(picture) => {
-                    readable.push(face);
-                    kept.push(picture);
-                }
-                Err(error) => {
-                    unreadable += 1;
-                    bar.suspend(|| tracing::warn!("left out: {error}"));
-                }
+        let total = files.len();
+        let unreadable = read.iter().filter(|p| p.is_none()).count();
+        let mut readable = Vec::with_capacity(faces.len());
+        let mut kept = Vec::with_capacity(faces.len());
+        for (face, file) in faces.iter().zip(of_file) {
+            if let Some(picture) = &read[file] {
+                readable.push(face.clone());
+                kept.push(picture.clone());
             }
         }
         if unreadable > 0 {

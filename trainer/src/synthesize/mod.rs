@@ -2,12 +2,13 @@
 //! Shiohara and Yamasaki, "Detecting Deepfakes with Self-Blended Images", CVPR 2022.
 //!
 //! [`Recipe::draw`] draws all that happens to one face, [`Synthesizer::make`] does it, [`Places`] tells where faces are and [`make`] writes
-//! a folder of faces that training reads. `data.pseudo` makes them anew at each draw instead.
+//! a folder of faces that training reads. With `data.pseudo` training makes them anew at each draw instead ([`PseudoFakes`]).
 //!
 //! What differs from the paper's released code, and why: it makes its masks from 81 landmarks, here an outline is fitted to five
 //! ([`outline`]); its changes of hue, saturation and value are of less than one step of a byte, here they can be seen; its sharpening
 //! darkens, here it does not (brightness has a draw of its own); and masks keep clear of the picture's edges, because crops may be tight.
 
+mod anew;
 mod change;
 mod folder;
 mod mask;
@@ -20,6 +21,7 @@ use deepfake_scoring::crop::{Cropper, TensorSpec};
 use deepfake_scoring::frame::FrameView;
 use deepfake_scoring::geometry::Rect;
 
+pub use anew::PseudoFakes;
 pub use folder::{Done, make};
 pub use outline::{Part, Place, outline};
 pub use place::Places;

@@ -33,7 +33,7 @@ pub(super) const COLUMNS: [&str; 10] = [
 #[derive(Debug)]
 pub struct Places {
     locator: Option<Locator>,
-    crop: Rect,
+    usual: Place,
     /// By folder, what its manifest says of its files.
     manifests: HashMap<std::path::PathBuf, HashMap<String, [f32; 10]>>,
 }
@@ -51,26 +51,26 @@ impl Places {
             Ok(Locator::new(&Model::read(path)?, &session, LocateOptions::default())?)
         };
         let locator = config.synthesize.face_model.as_ref().map(open).transpose()?;
-        Ok(Self { locator, crop: whole(&config.crop), manifests: HashMap::new() })
+        Ok(Self { locator, usual: Self::usual_of(config), manifests: HashMap::new() })
     }
 
     /// Where the face of a picture is.
     ///
     /// # Errors
     ///
-    /// A locator or a manifest that fails. A face that is not found is no error: [`Self::usual`] is where it should be.
+    /// A locator or a manifest that fails. A face that is not found is no error: [`Self::usual_of`] is where it should be.
     pub fn of(&mut self, path: &Path, picture: &Picture) -> Result<Place> {
         if let Some(landmarks) = self.told(path)? {
             return Ok(scaled(&landmarks, picture));
         }
         let Some(locator) = &mut self.locator else {
-            return Ok(self.usual());
+            return Ok(self.usual);
         };
         let (padded, crop) = margin::padded(picture);
         let mut faces = Vec::new();
         locator.locate(&FrameView::rgb(padded.width, padded.height, &padded.data)?, &mut faces)?;
         let Some(face) = margin::largest_face(&faces, &crop) else {
-            return Ok(self.usual());
+            return Ok(self.usual);
         };
         Ok(match face.landmarks {
             Some(points) => scaled(&points.map(|p| Point { x: p.x - crop.x, y: p.y - crop.y }), picture),
@@ -82,8 +82,8 @@ impl Places {
     }
 
     /// Where a face is in a picture that was cut as `crop` says.
-    pub fn usual(&self) -> Place {
-        Place::Box(self.crop)
+    pub fn usual_of(config: &Config) -> Place {
+        Place::Box(whole(&config.crop))
     }
 
     /// What the manifest beside the picture's class folder says.
