@@ -12,8 +12,9 @@ use tch::Tensor;
 use crate::calibrate::Calibration;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::learner::Learner;
 use crate::net::{Net, Params, read_tensors, write_tensors};
-use crate::optim::AdamW;
+use crate::optim::Scaler;
 
 /// What the file's metadata calls the progress.
 const PROGRESS: &str = "progress";
@@ -32,8 +33,12 @@ pub struct Progress {
     pub epoch: usize,
     /// Steps done of the epoch after those.
     pub step: usize,
-    /// Steps of the optimizer since the beginning.
+    /// Steps since the beginning.
     pub steps: u64,
+    /// Those of them that changed weights: not those whose gradients overflowed.
+    pub updates: u64,
+    /// Scale of the loss, in a run of 16-bit floats.
+    pub scaler: Option<Scaler>,
     /// Sum of the losses of those steps, for the log.
     pub loss_sum: f64,
     /// Best validation so far.
@@ -127,12 +132,13 @@ impl RunFolder {
     }
 }
 
-/// Writes all state of a run, so that a reader finds either the old or the new state, whole.
+/// Writes all state of a run (the learner's parts of `progress` are taken from `learner`), so that a reader finds either the old or the new state, whole.
 ///
 /// # Errors
 ///
 /// When libtorch fails or the file cannot be written.
-pub fn save(folder: &RunFolder, progress: &Progress, params: &Params, average: &Params, adam: &AdamW) -> Result<()> {
+pub fn save(folder: &RunFolder, progress: &Progress, learner: &Learner) -> Result<()> {
+    let Learner { params, average, adam, .. } = learner;
     let mut tensors: Vec<(String, &Tensor)> = Vec::new();
     tensors.extend(params.iter().map(|p| (format!("weights/{}", p.name), &p.tensor)));
     tensors.extend(average.iter().map(|p| (format!("average/{}", p.name), &p.tensor)));
@@ -140,7 +146,9 @@ pub fn save(folder: &RunFolder, progress: &Progress, params: &Params, average: &
         tensors.push((format!("first_moment/{name}"), m));
         tensors.push((format!("second_moment/{name}"), v));
     }
-    let text = serde_json::to_string(progress).map_err(|e| Error::Training(e.to_string()))?;
+    let progress =
+        Progress { steps: learner.steps, updates: adam.updates()?, scaler: learner.scaler, ..progress.clone() };
+    let text = serde_json::to_string(&progress).map_err(|e| Error::Training(e.to_string()))?;
     let metadata = HashMap::from([(PROGRESS.to_owned(), text)]);
     write_atomically(&folder.checkpoint(), &write_tensors(tensors, Some(metadata))?)
 }
@@ -150,12 +158,7 @@ pub fn save(folder: &RunFolder, progress: &Progress, params: &Params, average: &
 /// # Errors
 ///
 /// A file that cannot be read or does not belong to this network.
-pub fn load(
-    folder: &RunFolder,
-    params: &mut Params,
-    average: &mut Params,
-    adam: &mut AdamW,
-) -> Result<Option<Progress>> {
+pub fn load(folder: &RunFolder, learner: &mut Learner) -> Result<Option<Progress>> {
     let path = folder.checkpoint();
     let Some(progress) = progress(folder)? else {
         return Ok(None);
@@ -167,6 +170,7 @@ pub fn load(
         };
         groups.entry(group.to_owned()).or_default().insert(name.to_owned(), tensor);
     }
+    let Learner { params, average, adam, .. } = learner;
     let mut take = |group: &str| groups.remove(group).unwrap_or_default();
     params.assign(&take("weights"), &path)?;
     average.assign(&take("average"), &path)?;
@@ -178,7 +182,11 @@ pub fn load(
             _ => Err(Error::checkpoint(&path, format!("the moments of `{}` are missing", p.name))),
         })
         .collect::<Result<Vec<_>>>()?;
-    adam.restore(moments.into_iter(), progress.steps)?;
+    adam.restore(moments.into_iter(), progress.updates)?;
+    learner.steps = progress.steps;
+    if learner.scaler.is_some() && progress.scaler.is_some() {
+        learner.scaler = progress.scaler;
+    }
     Ok(Some(progress))
 }
 

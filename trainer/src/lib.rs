@@ -5,6 +5,7 @@
 //! [`net`] is the network, [`optim`] changes it, [`train`] ties these together and [`checkpoint`] lets it go on where it was
 //! stopped. [`calibrate`] finds temperature and thresholds, [`export`] writes the ONNX file, [`evaluate`] scores faces with it through
 //! the engine, [`distort`] makes them worse to see how robust it is, [`synthesize`] makes pseudo-fakes of real faces, [`margin`] measures how crops lie around faces, and [`metrics`] says how good scores are.
+//! [`learner`] is one step of training.
 
 #![warn(clippy::unwrap_used)]
 
@@ -20,6 +21,7 @@ pub mod evaluate;
 pub mod export;
 pub mod filter;
 pub mod hash;
+pub mod learner;
 pub mod loader;
 pub mod log;
 pub mod maps;
@@ -30,6 +32,7 @@ pub mod net;
 pub mod optim;
 pub mod seeded;
 pub mod sheet;
+mod shim;
 pub mod synthesize;
 pub mod train;
 

@@ -6,19 +6,20 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use tch::{Device, Kind, Reduction, Tensor, no_grad};
+use tch::{Device, Tensor, no_grad};
 
 use crate::checkpoint::{self, Best, Progress, RunFolder};
-use crate::config::{Config, Data, Pseudo};
+use crate::config::{Config, Data, Optim, Pseudo};
 use crate::data::{self, Face, Order, Pairing, Pictures};
 use crate::device;
 use crate::error::{Error, Result};
+use crate::learner::{Learner, Step};
 use crate::loader::{Loader, Showing};
 use crate::log::{self, Log};
 use crate::maps::RegionMaps;
 use crate::metrics;
 use crate::net::{FAKE, Mode, Net, Params, REAL, read_tensors, write_tensors};
-use crate::optim::{self, AdamW};
+use crate::optim;
 use crate::seeded;
 
 /// Faces a step when no gradients are wanted.
@@ -63,7 +64,12 @@ pub fn train(config: &Config, run: &Path, limits: Limits) -> Result<Outcome> {
         tch::set_num_threads(config.run.threads as i32);
     }
     let (device, words) = device::choose(config.run.device)?;
-    log.say(&format!("device: {words}"), json!({"event": "device", "device": words}));
+    device::set_switches(&config.run, device)?;
+    let precision = device::precision(config.optim.precision, device)?;
+    log.say(
+        &format!("device: {words}, {precision:?}"),
+        json!({"event": "device", "device": words, "precision": precision}),
+    );
 
     let split = split(config)?;
     let budget = AtomicUsize::new(config.data.cache_mib << 20);
@@ -89,15 +95,14 @@ pub fn train(config: &Config, run: &Path, limits: Limits) -> Result<Outcome> {
         log.say(&text, json!({"event": "maps", "support": maps.support(), "digest": maps.digest()}));
     }
 
-    let (net, initial) = Net::new(&config.model, &mut seeded::generator(config.seed, "weights", &[]))?;
-    let mut params = initial.copied(device, true)?;
+    let (net, mut initial) = Net::new(&config.model, &mut seeded::generator(config.seed, "weights", &[]))?;
     if let Some(path) = &config.model.init {
-        let (surplus, missing) = params.assign_body(&read_tensors(path)?, crate::net::HEAD, path)?;
+        let (surplus, missing) = initial.assign_body(&read_tensors(path)?, crate::net::HEAD, path)?;
         let text = format!("starts from {}; not used: {surplus:?}; freshly drawn: {missing:?}", path.display());
         log.say(&text, json!({"event": "init", "path": path, "surplus": surplus, "missing": missing}));
     }
-    let average = params.copied(device, false)?;
-    let adam = AdamW::new(&params, config.optim.weight_decay)?;
+    let optim = Optim { precision, ..config.optim.clone() };
+    let learner = Learner::new(net, &initial, &optim, device, config.seed)?;
     let pairing = if config.data.pairs { Pairing::Source } else { Pairing::None };
     let order = Order::new(&faces, pairing, config.seed);
     if order.unseen() > 0 {
@@ -111,14 +116,16 @@ pub fn train(config: &Config, run: &Path, limits: Limits) -> Result<Outcome> {
         epoch: 0,
         step: 0,
         steps: 0,
+        updates: 0,
+        scaler: None,
         loss_sum: 0.0,
         best: None,
     };
-    let mut session = Session { config, folder, log, device, net, params, average, adam, progress };
+    let mut session = Session { config, folder, log, device, learner, progress };
     session.resume()?;
     session.log.say(
-        &format!("{} with {} learned numbers", config.model.backbone, session.params.count()),
-        json!({"event": "model", "parameters": session.params.count(), "config": session.progress.config}),
+        &format!("{} with {} learned numbers", config.model.backbone, session.learner.params.count()),
+        json!({"event": "model", "parameters": session.learner.params.count(), "config": session.progress.config}),
     );
     let train_loader = Loader::new(config, &faces, &pictures)?.with_maps(maps.as_ref());
     let validation_loader = Loader::new(config, &validation, &validation_pictures)?;
@@ -131,16 +138,13 @@ struct Session<'a> {
     folder: RunFolder,
     log: Log,
     device: Device,
-    net: Net,
-    params: Params,
-    average: Params,
-    adam: AdamW,
+    learner: Learner,
     progress: Progress,
 }
 
 impl Session<'_> {
     fn resume(&mut self) -> Result<()> {
-        let found = checkpoint::load(&self.folder, &mut self.params, &mut self.average, &mut self.adam)?;
+        let found = checkpoint::load(&self.folder, &mut self.learner)?;
         let Some(found) = found else {
             let text = serde_json::to_string_pretty(self.config).map_err(|e| Error::Training(e.to_string()))?;
             return checkpoint::write_atomically(&self.folder.config(), text.as_bytes());
@@ -163,7 +167,7 @@ impl Session<'_> {
     }
 
     fn save(&self) -> Result<()> {
-        checkpoint::save(&self.folder, &self.progress, &self.params, &self.average, &self.adam)
+        checkpoint::save(&self.folder, &self.progress, &self.learner)
     }
 
     fn run(
@@ -176,9 +180,9 @@ impl Session<'_> {
     ) -> Result<Outcome> {
         let config = self.config;
         let steps_per_epoch = order.steps(config.optim.batch);
-        let stop_at = limits.steps.map(|n| self.adam.steps() + n);
+        let stop_at = limits.steps.map(|n| self.learner.steps + n);
         let bar = log::bar(config.optim.epochs * steps_per_epoch, "training");
-        bar.set_position(self.adam.steps());
+        bar.set_position(self.learner.steps);
         bar.reset_eta();
         while self.progress.epoch < config.optim.epochs && !self.out_of_patience() {
             let started = Instant::now();
@@ -236,9 +240,12 @@ impl Session<'_> {
             for batch in batches {
                 let (input, labels) = batch?.tensors(self.device)?;
                 let rate = optim::rate(&config.optim, epoch * steps + self.progress.step, steps);
-                let (loss, norm) = self.step(&input, &labels, rate)?;
+                let Step { loss, norm, skipped } = self.learner.step(&input, &labels, rate)?;
+                if skipped {
+                    let scale = self.learner.scaler.map(|s| s.scale());
+                    self.log.note(json!({"event": "overflow", "step": self.learner.steps, "loss_scale": scale}));
+                }
                 self.progress.step += 1;
-                self.progress.steps = self.adam.steps();
                 self.progress.loss_sum += loss;
                 bar.inc(1);
                 let mean = self.progress.loss_sum / self.progress.step as f64;
@@ -251,7 +258,7 @@ impl Session<'_> {
                         "seconds_left": bar.eta().as_secs(),
                     }));
                 }
-                if stop_at == Some(self.adam.steps()) {
+                if stop_at == Some(self.learner.steps) {
                     return Ok(false);
                 }
                 if saved.elapsed() > every && self.progress.step < steps {
@@ -261,35 +268,6 @@ impl Session<'_> {
             }
             Ok(true)
         })
-    }
-
-    /// One step; returns the loss and the norm of its gradient.
-    fn step(&mut self, input: &Tensor, labels: &Tensor, rate: f64) -> Result<(f64, f64)> {
-        let optim = &self.config.optim;
-        let seed = seeded::mixed(self.config.seed, "dropout", &[self.adam.steps()]);
-        let forward = self.net.forward(&self.params, input, Mode::Training { seed })?;
-        let mut loss = forward.logits.f_cross_entropy_loss::<Tensor>(
-            labels,
-            None,
-            Reduction::Mean,
-            -100,
-            optim.label_smoothing,
-        )?;
-        if optim.pair_weight > 0.0 {
-            loss = loss.f_add(&ranking_loss(&forward.logits)?.f_mul_scalar(optim.pair_weight)?)?;
-        }
-        loss.f_backward()?;
-        let norm = optim::clip(&self.params, optim.clip)?;
-        let value = loss.f_double_value(&[])?;
-        if !value.is_finite() || !norm.is_finite() {
-            return Err(Error::Training(format!(
-                "the loss is {value}, its gradient's norm {norm}, at step {}: lower `optim.learning_rate`",
-                self.adam.steps()
-            )));
-        }
-        self.adam.step(&self.params, rate)?;
-        optim::follow(&self.average, &self.params, optim.ema, self.adam.steps())?;
-        Ok((value, norm))
     }
 
     /// Validates, keeps the weights where they are the best, and the whole state.
@@ -302,7 +280,7 @@ impl Session<'_> {
         bar: &indicatif::ProgressBar,
     ) -> Result<()> {
         let size = self.config.input.size_at(self.progress.epoch, self.config.optim.epochs);
-        let validation = validate(&self.net, &self.average, loader, faces, size, self.device)?;
+        let validation = validate(&self.learner.net, &self.learner.average, loader, faces, size, self.device)?;
         let auc = metrics::auc(&validation.logits, &validation.fake)
             .ok_or_else(|| Error::Training("validation scores are not numbers".to_owned()))?;
         let loss = metrics::log_loss(&validation.logits, &validation.fake, 1.0);
@@ -316,7 +294,7 @@ impl Session<'_> {
         let better = size == self.config.input.size && self.progress.best.is_none_or(|b| auc > b.auc);
         if better {
             self.progress.best = Some(Best { epoch, auc });
-            let weights = self.average.iter().map(|p| (p.name.clone(), &p.tensor));
+            let weights = self.learner.average.iter().map(|p| (p.name.clone(), &p.tensor));
             checkpoint::write_atomically(&self.folder.best(), &write_tensors(weights, None)?)?;
         }
         self.save()?;
@@ -402,15 +380,6 @@ pub fn validate(
         Ok(())
     })?;
     Ok(Validation { logits, fake: faces.iter().map(|f| f.label == data::Label::Fake).collect() })
-}
-
-/// How often, softly, a real face scores above the fake of its pair: mean of ln(1 + exp(real - fake)) over the pairs of a batch
-/// that holds its real faces first.
-fn ranking_loss(logits: &Tensor) -> Result<Tensor> {
-    let fakeness = logits.f_select(1, FAKE)?.f_sub(&logits.f_select(1, REAL)?)?;
-    let half = fakeness.size1()? / 2;
-    let gap = fakeness.f_narrow(0, 0, half)?.f_sub(&fakeness.f_narrow(0, half, half)?)?;
-    Ok(gap.f_softplus()?.f_mean(Kind::Float)?)
 }
 
 /// Which faces a run has seen: file names and labels, not folders, so that moved data is still the same data.

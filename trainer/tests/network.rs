@@ -7,7 +7,7 @@ use std::path::Path;
 
 use deepfake_trainer::config::Model;
 use deepfake_trainer::net::{Backbone, HEAD, Mode, Net, Params, Role, floats};
-use deepfake_trainer::optim::AdamW;
+use deepfake_trainer::optim::{Adam, forget_gradients};
 use sha2::{Digest, Sha256};
 use support::formula::{filled, hashed, tensor};
 use support::{golden, numbers};
@@ -182,12 +182,13 @@ fn adamw_is_pytorchs() {
     let padded = |values: Vec<f64>| tensor(values.into_iter().chain(std::iter::repeat(0.0)).take(n), &shape);
     all.insert(name.to_owned(), padded(hashed(12, 1001)));
     params.assign(&all, Path::new("test")).unwrap();
-    let mut adam = AdamW::new(&params, 0.05).unwrap();
+    let mut adam = Adam::new(&params, 0.05, true).unwrap();
     for step in 0..5 {
         let param = params.iter().find(|p| p.name == name).unwrap();
         // The gradient of a sum of products is the other factor.
         (&param.tensor * padded(hashed(12, 2000 + step))).sum(tch::Kind::Float).backward();
-        adam.step(&params, 0.01).unwrap();
+        adam.step(&params, 0.01, None).unwrap();
+        forget_gradients(&params).unwrap();
     }
     let ours = floats(&params.iter().find(|p| p.name == name).unwrap().tensor).unwrap();
     close("AdamW", &ours[..12], &numbers(&golden("adamw.json")["adamw"]), 1e-6);

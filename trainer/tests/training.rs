@@ -73,25 +73,40 @@ fn a_stopped_run_goes_on_bit_for_bit() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path();
     write_faces(&folder.join("faces"), 20);
-    let config = config(folder, "optim.epochs = 3\noptim.pair_weight = 0.5");
-    let bytes = |run: &str| std::fs::read(folder.join(run).join("checkpoint.safetensors")).unwrap();
+    for (name, more) in [("adamw", "optim.pair_weight = 0.5"), ("sam", "optim.method = \"sam\"")] {
+        let config = config(folder, &format!("optim.epochs = 3\n{more}"));
+        let run = |part: &str| folder.join(format!("{name}-{part}"));
+        let bytes = |part: &str| std::fs::read(run(part).join("checkpoint.safetensors")).unwrap();
 
-    let whole = train(&config, &folder.join("whole"), Limits::default()).unwrap();
-    assert!(whole.finished && whole.epochs == 3);
-    // 15 sources for training in pairs of 4: 3 steps an epoch. Stopped in the middle of the first and of the last one.
-    for steps in [2, 5] {
-        let stopped = train(&config, &folder.join("parts"), Limits { steps: Some(steps) }).unwrap();
-        assert!(!stopped.finished);
-        assert_ne!(bytes("parts"), bytes("whole"));
+        let whole = train(&config, &run("whole"), Limits::default()).unwrap();
+        assert!(whole.finished && whole.epochs == 3);
+        // 15 sources for training in pairs of 4: 3 steps an epoch. Stopped in the middle of the first and of the last one.
+        for steps in [2, 5] {
+            let stopped = train(&config, &run("parts"), Limits { steps: Some(steps) }).unwrap();
+            assert!(!stopped.finished);
+            assert_ne!(bytes("parts"), bytes("whole"));
+        }
+        let parts = train(&config, &run("parts"), Limits::default()).unwrap();
+        assert_eq!(parts, whole, "{name}");
+        assert_eq!(bytes("parts"), bytes("whole"), "{name}");
+        let best = |part: &str| std::fs::read(run(part).join("best.safetensors")).unwrap();
+        assert_eq!(best("parts"), best("whole"), "{name}");
+
+        // A finished run has nothing left to do.
+        assert_eq!(train(&config, &run("whole"), Limits::default()).unwrap(), whole);
     }
-    let parts = train(&config, &folder.join("parts"), Limits::default()).unwrap();
-    assert_eq!(parts, whole);
-    assert_eq!(bytes("parts"), bytes("whole"));
-    let best = |run: &str| std::fs::read(folder.join(run).join("best.safetensors")).unwrap();
-    assert_eq!(best("parts"), best("whole"));
+}
 
-    // A finished run has nothing left to do.
-    assert_eq!(train(&config, &folder.join("whole"), Limits::default()).unwrap(), whole);
+#[test]
+fn half_precision_is_refused_on_the_cpu() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    write_faces(&folder.join("faces"), 8);
+    for precision in ["bf16", "fp16"] {
+        let config = config(folder, &format!("run.device = \"cpu\"\noptim.precision = \"{precision}\""));
+        let error = train(&config, &folder.join("run"), Limits::default()).unwrap_err().to_string();
+        assert!(error.contains("optim.precision") && error.contains("CUDA only"), "{error}");
+    }
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub use data::{Data, Pseudo};
 pub use input::{Crop, Grow, Input};
 pub use localize::{Cam, Fusion, Localize};
 pub use model::Model;
-pub use optim::Optim;
+pub use optim::{Method, Optim, Precision};
 pub use regularize::{Fill, PairMap, Regularization, Regularize};
 pub use run::{DeviceChoice, Run};
 pub use synthesize::{Sources, Synthesize};

@@ -5,17 +5,51 @@ use serde::{Deserialize, Serialize};
 use super::{not_negative, wrong};
 use crate::error::Result;
 
-/// AdamW with warm-up and cosine decay.
+/// Which rule changes the weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// Adam with decoupled weight decay.
+    #[default]
+    Adamw,
+    /// Adam; its weight decay is part of the gradient.
+    Adam,
+    /// Sharpness-aware minimization around AdamW: two passes a step, the second a step uphill from where the weights are.
+    Sam,
+}
+
+/// In what numbers convolutions and matrix products are computed while training.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// `fp32` on the CPU; with CUDA `bf16` where the device has it, `fp16` where not.
+    #[default]
+    Auto,
+    /// 32-bit floats.
+    Fp32,
+    /// bfloat16: the range of 32-bit floats, eight bits of precision. CUDA only.
+    Bf16,
+    /// 16-bit floats, with a loss scale that follows their range. CUDA only.
+    Fp16,
+}
+
+/// The optimizer, with warm-up and cosine decay.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Optim {
+    /// `adamw`, `adam` or `sam`. Default `adamw`.
+    pub method: Method,
+    /// How far uphill SAM looks, the norm of the step. Default 0.05.
+    pub rho: f64,
+    /// `auto`, `fp32`, `bf16` or `fp16`. Validation is always done in `fp32`. Default `auto`.
+    pub precision: Precision,
     /// How often each real face is seen. Default 12.
     pub epochs: usize,
     /// Faces a step (half of them real); even. Default 32.
     pub batch: usize,
     /// Largest learning rate. Default 0.002.
     pub learning_rate: f64,
-    /// Decoupled weight decay, of weight matrices and kernels only. Default 0.02.
+    /// Weight decay, of weight matrices and kernels only. Default 0.02.
     pub weight_decay: f64,
     /// Epochs (may be broken) over which the learning rate rises from zero. Default 1.
     pub warmup_epochs: f64,
@@ -36,6 +70,9 @@ pub struct Optim {
 impl Default for Optim {
     fn default() -> Self {
         Self {
+            method: Method::Adamw,
+            rho: 0.05,
+            precision: Precision::Auto,
             epochs: 12,
             batch: 32,
             learning_rate: 2e-3,
@@ -62,6 +99,7 @@ impl Optim {
         if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
             return wrong("optim.learning_rate", "must be positive");
         }
+        not_negative("optim.rho", self.rho)?;
         not_negative("optim.weight_decay", self.weight_decay)?;
         not_negative("optim.warmup_epochs", self.warmup_epochs)?;
         not_negative("optim.clip", self.clip)?;

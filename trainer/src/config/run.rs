@@ -18,7 +18,7 @@ pub enum DeviceChoice {
     Cuda,
 }
 
-/// What does not change the result.
+/// What changes the result by no more than rounding.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Run {
@@ -28,13 +28,24 @@ pub struct Run {
     pub threads: usize,
     /// Threads that decode and augment; 0 means one a core. Default 0.
     pub loader_threads: usize,
+    /// With CUDA: only operations that give the same numbers each time they are run. Slower. Default false.
+    pub deterministic: bool,
+    /// With CUDA: products of 32-bit floats may be made of their first 19 bits, several times faster. Default true.
+    pub tf32: bool,
     /// Minutes between checkpoints within an epoch (there is always one at its end). Default 2.
     pub checkpoint_minutes: f64,
 }
 
 impl Default for Run {
     fn default() -> Self {
-        Self { device: DeviceChoice::Auto, threads: 0, loader_threads: 0, checkpoint_minutes: 2.0 }
+        Self {
+            device: DeviceChoice::Auto,
+            threads: 0,
+            loader_threads: 0,
+            deterministic: false,
+            tf32: true,
+            checkpoint_minutes: 2.0,
+        }
     }
 }
 

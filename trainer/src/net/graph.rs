@@ -125,16 +125,20 @@ pub(super) fn run(nodes: &[Node], last: NodeId, params: &Params, input: &Tensor,
             Op::Conv { weight, bias, stride, padding, groups } => {
                 of(0)?.f_conv2d(params.get(*weight), bias.map(|b| params.get(b)), *stride, *padding, 1, *groups)?
             }
-            Op::Norm { weight, bias, mean, variance, eps, momentum } => of(0)?.f_batch_norm(
-                Some(params.get(*weight)),
-                Some(params.get(*bias)),
-                Some(params.get(*mean)),
-                Some(params.get(*variance)),
-                mode != Mode::Inference,
-                *momentum,
-                *eps,
-                true,
-            )?,
+            Op::Norm { weight, bias, mean, variance, eps, momentum } => {
+                let again = matches!(mode, Mode::Again { .. });
+                let statistic = |id: &ParamId| (!again).then(|| params.get(*id));
+                of(0)?.f_batch_norm(
+                    Some(params.get(*weight)),
+                    Some(params.get(*bias)),
+                    statistic(mean),
+                    statistic(variance),
+                    mode != Mode::Inference,
+                    *momentum,
+                    *eps,
+                    true,
+                )?
+            }
             Op::Act(Activation::Relu) => of(0)?.f_relu()?,
             Op::Act(Activation::Hardswish) => of(0)?.f_hardswish()?,
             Op::Act(Activation::Hardsigmoid) => of(0)?.f_hardsigmoid()?,
@@ -147,7 +151,7 @@ pub(super) fn run(nodes: &[Node], last: NodeId, params: &Params, input: &Tensor,
                 of(0)?.f_max_pool2d([*kernel; 2], [*stride; 2], [*padding; 2], [1, 1], *ceil)?
             }
             Op::DropFace(probability) => match mode {
-                Mode::Training { seed } if *probability > 0.0 => {
+                Mode::Training { seed } | Mode::Again { seed } if *probability > 0.0 => {
                     let size = [of(0)?.size().first().copied().unwrap_or(0), 1, 1, 1];
                     let seed = seeded::mixed(seed, "stochastic depth", &[index as u64]);
                     of(0)?.f_mul(&kept(&size, *probability, seed)?.f_to_device(of(0)?.device())?)?

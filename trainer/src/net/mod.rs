@@ -53,6 +53,11 @@ pub enum Mode {
         /// Of what is dropped.
         seed: u64,
     },
+    /// As in training, but the running statistics stay as they are: for a second look at the same batch.
+    Again {
+        /// Of what is dropped.
+        seed: u64,
+    },
 }
 
 /// What a network says of a batch.
@@ -115,7 +120,7 @@ impl Net {
         let features = graph::run(&self.nodes, self.features, params, input, mode)?;
         let pooled = features.f_mean_dim(&[2i64, 3][..], false, None)?;
         let pooled = match mode {
-            Mode::Training { seed } if self.dropout > 0.0 => {
+            Mode::Training { seed } | Mode::Again { seed } if self.dropout > 0.0 => {
                 let factors = graph::kept(&pooled.size(), self.dropout, seed)?;
                 pooled.f_mul(&factors.f_to_device(pooled.device())?)?
             }
