@@ -10,7 +10,7 @@ use tch::{Device, Tensor, no_grad};
 
 use crate::checkpoint::{self, Best, Progress, RunFolder};
 use crate::config::{Config, Data, Optim, Pseudo};
-use crate::data::{self, Face, Order, Pairing, Pictures};
+use crate::data::{self, Face, Order, Pictures};
 use crate::device;
 use crate::error::{Error, Result};
 use crate::learner::{Learner, Step};
@@ -102,9 +102,13 @@ pub fn train(config: &Config, run: &Path, limits: Limits) -> Result<Outcome> {
         log.say(&text, json!({"event": "init", "path": path, "surplus": surplus, "missing": missing}));
     }
     let optim = Optim { precision, ..config.optim.clone() };
-    let learner = Learner::new(net, &initial, &optim, device, config.seed)?;
-    let pairing = if config.data.pairs { Pairing::Source } else { Pairing::None };
-    let order = Order::new(&faces, pairing, config.seed);
+    let mut learner = Learner::new(net, &initial, &optim, device, config.seed)?;
+    let order = Order::new(&faces, &config.data, config.seed);
+    if let Some((real, fake)) = order.class_weights() {
+        learner.weigh(real, fake)?;
+        let text = format!("the loss counts a real face {real:.3} times, a fake {fake:.3} times");
+        log.say(&text, json!({"event": "class_weights", "real": real, "fake": fake}));
+    }
     if order.unseen() > 0 {
         let text = format!("{} fakes have no real face of their source and are never shown", order.unseen());
         log.say(&text, json!({"event": "unseen", "fakes": order.unseen()}));
@@ -130,6 +134,14 @@ pub fn train(config: &Config, run: &Path, limits: Limits) -> Result<Outcome> {
     let train_loader = Loader::new(config, &faces, &pictures)?.with_maps(maps.as_ref());
     let validation_loader = Loader::new(config, &validation, &validation_pictures)?;
     session.run(&order, &train_loader, &validation_loader, &validation, limits)
+}
+
+/// How fast an epoch was.
+#[derive(Clone, Copy)]
+struct Pace {
+    seconds_a_step: f64,
+    /// Share of the time in which the network waited because the loader had no batch ready.
+    waiting: f64,
 }
 
 /// A run in progress.
@@ -187,14 +199,19 @@ impl Session<'_> {
         while self.progress.epoch < config.optim.epochs && !self.out_of_patience() {
             let started = Instant::now();
             let begun_at = self.progress.step;
-            let finished = self.epoch(order, loader, stop_at, &bar)?;
+            let mut waited = Duration::ZERO;
+            let finished = self.epoch(order, loader, stop_at, &mut waited, &bar)?;
             if !finished {
                 self.save()?;
                 bar.finish_and_clear();
                 break;
             }
-            let seconds_a_step = started.elapsed().as_secs_f64() / (steps_per_epoch - begun_at).max(1) as f64;
-            self.close_epoch(validation_loader, validation, steps_per_epoch, seconds_a_step, &bar)?;
+            let elapsed = started.elapsed().as_secs_f64();
+            let pace = Pace {
+                seconds_a_step: elapsed / (steps_per_epoch - begun_at).max(1) as f64,
+                waiting: waited.as_secs_f64() / elapsed,
+            };
+            self.close_epoch(validation_loader, validation, steps_per_epoch, pace, &bar)?;
         }
         bar.finish_and_clear();
         let finished = self.progress.epoch >= config.optim.epochs || self.out_of_patience();
@@ -211,12 +228,13 @@ impl Session<'_> {
         patience > 0 && self.progress.best.is_some_and(|b| self.progress.epoch - b.epoch >= patience)
     }
 
-    /// The rest of an epoch; false where `stop_at` came first.
+    /// The rest of an epoch; false where `stop_at` came first. Adds to `waited` the time in which no batch was ready.
     fn epoch(
         &mut self,
         order: &Order,
         loader: &Loader<'_>,
         stop_at: Option<u64>,
+        waited: &mut Duration,
         bar: &indicatif::ProgressBar,
     ) -> Result<bool> {
         let config = self.config;
@@ -237,7 +255,12 @@ impl Session<'_> {
         let mut said = Instant::now();
         std::thread::scope(|scope| {
             let (batches, _worker) = loader.stream(scope, rest, size, showing);
-            for batch in batches {
+            loop {
+                let asked = Instant::now();
+                let Ok(batch) = batches.recv() else {
+                    return Ok(true);
+                };
+                *waited += asked.elapsed();
                 let (input, labels) = batch?.tensors(self.device)?;
                 let rate = optim::rate(&config.optim, epoch * steps + self.progress.step, steps);
                 let Step { loss, norm, skipped } = self.learner.step(&input, &labels, rate)?;
@@ -266,7 +289,6 @@ impl Session<'_> {
                     saved = Instant::now();
                 }
             }
-            Ok(true)
         })
     }
 
@@ -276,7 +298,7 @@ impl Session<'_> {
         loader: &Loader<'_>,
         faces: &[Face],
         steps: usize,
-        seconds_a_step: f64,
+        pace: Pace,
         bar: &indicatif::ProgressBar,
     ) -> Result<()> {
         let size = self.config.input.size_at(self.progress.epoch, self.config.optim.epochs);
@@ -290,6 +312,7 @@ impl Session<'_> {
         let train_loss = self.progress.loss_sum / steps as f64;
         self.progress.loss_sum = 0.0;
         let epoch = self.progress.epoch;
+        let Pace { seconds_a_step, waiting } = pace;
         // While the input still grows, the network is not yet the one that will be used.
         let better = size == self.config.input.size && self.progress.best.is_none_or(|b| auc > b.auc);
         if better {
@@ -300,14 +323,16 @@ impl Session<'_> {
         self.save()?;
         let text = format!(
             "epoch {epoch} at {size} px: loss {train_loss:.4}, validation AUC {auc:.4}{}, accuracy {:.4}, log loss {:.4}, \
-             {seconds_a_step:.3} s a step",
+             {seconds_a_step:.3} s a step, {:.0} % of it waiting for faces",
             if better { " (best)" } else { "" },
             accuracy.unwrap_or(f64::NAN),
             loss.unwrap_or(f64::NAN),
+            100.0 * waiting,
         );
         let record = json!({
             "event": "epoch", "epoch": epoch, "loss": train_loss, "auc": auc, "accuracy": accuracy, "log_loss": loss,
             "best": better, "size": size, "seconds_a_step": seconds_a_step,
+            "waiting": waiting,
         });
         bar.suspend(|| self.log.say(&text, record));
         Ok(())

@@ -5,13 +5,19 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use deepfake_trainer::data::{Face, Label, Order, Pairing, scan, split};
+use deepfake_trainer::config::Data;
+use deepfake_trainer::data::{Face, Label, Order, scan, split};
 use proptest::prelude::*;
 use support::write_faces;
 
 fn face(source: &str, label: Label, number: usize) -> Face {
     let path = PathBuf::from(format!("{}/{source}_{number}.png", label.folder()));
-    Face { path, label, source: source.to_owned(), video: format!("{source}-{number}") }
+    Face { path, label, source: source.to_owned(), video: format!("{source}-{number}"), method: String::new() }
+}
+
+fn order(faces: &[Face], more: &str, seed: u64) -> Order {
+    let data: Data = toml::from_str(&format!("folders = []\n{more}")).unwrap();
+    Order::new(faces, &data, seed)
 }
 
 /// Sources with any number of real and fake faces each.
@@ -44,8 +50,8 @@ proptest! {
     fn an_epoch_shows_every_real_face_once_and_beside_a_fake(faces in faces(), epoch in 0usize..5, batch in 1usize..5) {
         prop_assume!(faces.iter().any(|f| f.label == Label::Real) && faces.iter().any(|f| f.label == Label::Fake));
         let batch = 2 * batch;
-        for pairing in [Pairing::Source, Pairing::None] {
-            let order = Order::new(&faces, pairing, 7);
+        for pairs in [true, false] {
+            let order = order(&faces, &format!("pairs = {pairs}"), 7);
             let batches = order.epoch(epoch, batch);
             prop_assert_eq!(batches.len(), order.steps(batch));
             let mut shown = BTreeSet::new();
@@ -55,7 +61,7 @@ proptest! {
                     prop_assert_eq!((faces[*r].label, faces[*f].label), (Label::Real, Label::Fake));
                     prop_assert!(shown.insert(*r));
                     let has = faces.iter().any(|x| x.label == Label::Fake && x.source == faces[*r].source);
-                    if pairing == Pairing::Source && has {
+                    if pairs && has {
                         prop_assert_eq!(&faces[*r].source, &faces[*f].source);
                     }
                 }
@@ -87,20 +93,105 @@ fn a_source_stays_in_its_part_when_others_come() {
 fn epochs_and_seeds_differ() {
     let faces: Vec<Face> =
         (0..40).flat_map(|i| [Label::Real, Label::Fake].map(|l| face(&format!("v{i}"), l, 0))).collect();
-    let order = Order::new(&faces, Pairing::Source, 1);
-    assert_ne!(order.epoch(0, 8), order.epoch(1, 8));
-    assert_ne!(order.epoch(0, 8), Order::new(&faces, Pairing::Source, 2).epoch(0, 8));
-    assert_eq!(order.unseen(), 0);
+    let first = order(&faces, "", 1);
+    assert_ne!(first.epoch(0, 8), first.epoch(1, 8));
+    assert_ne!(first.epoch(0, 8), order(&faces, "", 2).epoch(0, 8));
+    assert_eq!(first.unseen(), 0);
 }
 
 #[test]
 fn fakes_without_a_real_face_of_their_source_are_counted() {
     let mut faces = vec![face("a", Label::Real, 0), face("a", Label::Fake, 0), face("b", Label::Fake, 0)];
-    assert_eq!(Order::new(&faces, Pairing::Source, 1).unseen(), 1);
-    assert_eq!(Order::new(&faces, Pairing::None, 1).unseen(), 0);
+    assert_eq!(order(&faces, "", 1).unseen(), 1);
+    assert_eq!(order(&faces, "pairs = false", 1).unseen(), 0);
     // A real face without a fake of its own takes them.
     faces.push(face("c", Label::Real, 0));
-    assert_eq!(Order::new(&faces, Pairing::Source, 1).unseen(), 0);
+    assert_eq!(order(&faces, "", 1).unseen(), 0);
+}
+
+/// How often each face of `kind` is shown in `epochs`.
+fn shown(order: &Order, faces: &[Face], epochs: usize, batch: usize, kind: Label) -> Vec<usize> {
+    let mut counts = vec![0; faces.len()];
+    for i in (0..epochs).flat_map(|e| order.epoch(e, batch)).flatten() {
+        counts[i] += 1;
+    }
+    (0..faces.len()).filter(|&i| faces[i].label == kind).map(|i| counts[i]).collect()
+}
+
+/// `methods` says, per method, how many faces each of its videos has; all of one source.
+fn forged(source: &str, methods: &[&[usize]]) -> Vec<Face> {
+    let mut faces = Vec::new();
+    for (m, videos) in methods.iter().enumerate() {
+        for (v, &n) in videos.iter().enumerate() {
+            faces.extend((0..n).map(|i| Face {
+                method: format!("m{m}"),
+                video: format!("{source}-m{m}-v{v}"),
+                ..face(source, Label::Fake, 1000 * m + 100 * v + i)
+            }));
+        }
+    }
+    faces
+}
+
+#[test]
+fn every_fake_of_four_has_its_turn() {
+    // Four fakes a real face: after four epochs each was shown once, after eight twice.
+    let mut faces = vec![face("a", Label::Real, 0), face("b", Label::Real, 0)];
+    faces.extend(["a", "b"].iter().flat_map(|s| forged(s, &[&[1], &[1], &[1], &[1]])));
+    for pairs in ["pairs = true", "pairs = false"] {
+        let order = order(&faces, pairs, 3);
+        assert_eq!(shown(&order, &faces, 4, 4, Label::Fake), [1; 8], "{pairs}");
+        assert_eq!(shown(&order, &faces, 8, 4, Label::Fake), [2; 8], "{pairs}");
+        assert_eq!(shown(&order, &faces, 8, 4, Label::Real), [8; 2], "{pairs}");
+    }
+}
+
+#[test]
+fn methods_then_videos_then_faces_are_shown_equally_often() {
+    let real: Vec<Face> = (0..12).map(|i| face("a", Label::Real, i)).collect();
+    // One method with a long and a short video, one with a single face.
+    let methods: [&[usize]; 2] = [&[6, 2], &[1]];
+    let mut faces = real;
+    faces.extend(forged("a", &methods));
+    let order = order(&faces, "", 5);
+    // 24 draws: 12 a method, 6 a video of the first.
+    let counts = shown(&order, &faces, 2, 24, Label::Fake);
+    assert_eq!(counts, [1, 1, 1, 1, 1, 1, 3, 3, 12]);
+}
+
+#[test]
+fn a_long_video_has_its_share_of_an_epoch() {
+    let mut faces = Vec::new();
+    for (video, n) in [("long", 11), ("short", 2)] {
+        faces.extend((0..n).map(|i| Face { video: video.to_owned(), ..face(video, Label::Real, i) }));
+        faces.push(face(video, Label::Fake, 0));
+    }
+    let order = order(&faces, "faces_per_video = 3", 1);
+    assert_eq!(order.steps(2), 5);
+    let one = shown(&order, &faces, 1, 2, Label::Real);
+    assert_eq!((one[..11].iter().sum::<usize>(), one[11..].iter().sum::<usize>()), (3, 2));
+    // Three epochs take other faces each, two are left over; none twice in an epoch.
+    let three = shown(&order, &faces, 3, 2, Label::Real);
+    assert_eq!(three[..11].iter().filter(|&&n| n == 1).count(), 9);
+    assert!((0..20).all(|e| order.epoch(e, 2).iter().flatten().filter(|&&i| i < 11).count() == 3));
+    let many = shown(&order, &faces, 60, 2, Label::Real);
+    assert!(many[..11].iter().all(|&n| n > 5), "{many:?}");
+}
+
+#[test]
+fn uneven_data_is_shown_as_it_is_and_weighed() {
+    let mut faces = vec![face("a", Label::Real, 0), face("b", Label::Real, 0)];
+    faces.extend(["a", "b"].iter().flat_map(|s| forged(s, &[&[1], &[1], &[1]])));
+    let weighted = order(&faces, "pairs = false\nbalance = \"weighted\"", 1);
+    assert_eq!(weighted.steps(4), 2);
+    assert_eq!(shown(&weighted, &faces, 3, 4, Label::Real), [3; 2]);
+    assert_eq!(shown(&weighted, &faces, 3, 4, Label::Fake), [3; 6]);
+    assert_ne!(weighted.epoch(0, 4), weighted.epoch(1, 4));
+    // 2 real and 6 fakes: eight faces, four for each class.
+    assert_eq!(weighted.class_weights(), Some((2.0, 4.0 / 6.0)));
+    let natural = order(&faces, "pairs = false\nbalance = \"natural\"", 1);
+    assert_eq!((natural.class_weights(), natural.epoch(2, 4)), (None, weighted.epoch(2, 4)));
+    assert_eq!(order(&faces, "", 1).class_weights(), None);
 }
 
 #[test]

@@ -101,8 +101,8 @@ fn a_loss_scale_changes_nothing_but_lets_overflows_be_skipped() {
         let mut plain = learner(&optim(method));
         let mut scaled = learner(&optim(method));
         assert!(scaled.scaler.is_none());
-        // The first gradients are some 20 long: at this scale some overflow 32-bit floats, halved a few times none does.
-        scaled.scaler = Some(Scaler::new(2f64.powi(127)));
+        // At this scale the loss itself overflows 32-bit floats; halved a few times nothing does.
+        scaled.scaler = Some(Scaler::new(2f64.powi(130)));
         let before = all(&scaled.params.copied(Device::Cpu, false).unwrap());
         let learned = |params: &Params| params.learned().map(|p| floats(&p.tensor).unwrap()).collect::<Vec<_>>();
         let initial = learned(&scaled.params);
@@ -116,7 +116,7 @@ fn a_loss_scale_changes_nothing_but_lets_overflows_be_skipped() {
         assert!(skipped > 0);
         assert_eq!(scaled.steps, skipped + 1);
         assert_eq!(scaled.adam.updates().unwrap(), 1);
-        assert_eq!(scaled.scaler.unwrap().scale(), 2f64.powi(127 - i32::try_from(skipped).unwrap()));
+        assert_eq!(scaled.scaler.unwrap().scale(), 2f64.powi(130 - i32::try_from(skipped).unwrap()));
         // Powers of two round nothing: where no gradient is too small for the division, the step is the same.
         plain.step(&input, &labels, 0.001).unwrap();
         for (a, b) in learned(&plain.params).iter().flatten().zip(learned(&scaled.params).iter().flatten()) {

@@ -14,6 +14,9 @@ use deepfake_trainer::{data, evaluate};
 use indicatif::ProgressBar;
 use support::{config, text, write_faces};
 
+/// SAM on weighed classes, at most two faces of a video.
+const SAM: &str = "optim.method = \"sam\"\ndata.pairs = false\ndata.balance = \"weighted\"\ndata.faces_per_video = 2";
+
 fn command(arguments: &[&str], folder: &std::path::Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_deepfake-trainer")).args(arguments).current_dir(folder).output().unwrap()
 }
@@ -73,7 +76,7 @@ fn a_stopped_run_goes_on_bit_for_bit() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path();
     write_faces(&folder.join("faces"), 20);
-    for (name, more) in [("adamw", "optim.pair_weight = 0.5"), ("sam", "optim.method = \"sam\"")] {
+    for (name, more) in [("adamw", "optim.pair_weight = 0.5"), ("sam", SAM)] {
         let config = config(folder, &format!("optim.epochs = 3\n{more}"));
         let run = |part: &str| folder.join(format!("{name}-{part}"));
         let bytes = |part: &str| std::fs::read(run(part).join("checkpoint.safetensors")).unwrap();
@@ -95,6 +98,40 @@ fn a_stopped_run_goes_on_bit_for_bit() {
         // A finished run has nothing left to do.
         assert_eq!(train(&config, &run("whole"), Limits::default()).unwrap(), whole);
     }
+}
+
+#[test]
+fn it_stops_early_and_keeps_the_best_epoch_of_the_validation_split() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    write_faces(&folder.join("faces"), 24);
+    // At this rate the first epoch at the full size is soon as good as it gets: AUC 1 cannot be bettered.
+    let config = config(folder, "optim.epochs = 40\noptim.patience = 3");
+    let outcome = train(&config, &folder.join("run"), Limits::default()).unwrap();
+    assert!(outcome.finished && outcome.epochs < 40, "{outcome:?}");
+    assert_eq!(outcome.epochs, outcome.best.epoch + 3);
+    let log = std::fs::read_to_string(folder.join("run/log.jsonl")).unwrap();
+    let epochs: Vec<serde_json::Value> = log
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .filter(|l: &serde_json::Value| l["event"] == "epoch")
+        .collect();
+    assert_eq!(epochs.len(), outcome.epochs);
+    // The best is the first of the highest validation AUC at the size that will be used; nothing else is asked.
+    let full: Vec<_> = epochs.iter().filter(|e| e["size"] == 48).collect();
+    let highest = full.iter().map(|e| e["auc"].as_f64().unwrap()).fold(0.0, f64::max);
+    let first = full.iter().find(|e| e["auc"].as_f64() == Some(highest)).unwrap();
+    assert_eq!((first["epoch"].as_u64().unwrap() as usize, highest), (outcome.best.epoch, outcome.best.auc));
+    for epoch in &epochs {
+        assert!(
+            (0.0..=1.0).contains(&epoch["waiting"].as_f64().unwrap())
+                && epoch["seconds_a_step"].as_f64().unwrap() > 0.0
+        );
+    }
+    // Its weights are those that are kept.
+    let validation = validation_of(&RunFolder::open(&folder.join("run")).unwrap()).unwrap();
+    let auc = deepfake_trainer::metrics::auc(&validation.logits, &validation.fake).unwrap();
+    assert!((auc - outcome.best.auc).abs() < 1e-9);
 }
 
 #[test]

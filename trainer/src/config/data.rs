@@ -7,6 +7,20 @@ use serde::{Deserialize, Serialize};
 use super::wrong;
 use crate::error::Result;
 
+/// How data with more faces of one class than of the other is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Balance {
+    /// Batches are half real, half fake. An epoch shows every real face once and as many fakes: over the epochs every method of
+    /// forgery equally often, within it every video, within it every face.
+    #[default]
+    Even,
+    /// An epoch shows every face once; the loss weighs the classes so that both count alike. Needs `pairs = false`.
+    Weighted,
+    /// An epoch shows every face once, and nothing is weighed. Needs `pairs = false`.
+    Natural,
+}
+
 /// The faces to learn from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,6 +38,13 @@ pub struct Data {
     /// none). Otherwise batches are half real and half fake, drawn independently. Default true.
     #[serde(default = "yes")]
     pub pairs: bool,
+    /// `even`, `weighted` or `natural`. Default `even`.
+    #[serde(default)]
+    pub balance: Balance,
+    /// An epoch shows at most so many faces of a video, in turns, so that long videos do not outweigh short ones; 0 means all of them.
+    /// Default 0.
+    #[serde(default)]
+    pub faces_per_video: usize,
     /// Both faces of a pair get the same augmentation, so that only the forgery tells them apart. Default true.
     #[serde(default = "yes")]
     pub same_augmentation: bool,
@@ -58,6 +79,12 @@ impl Data {
         }
         if !(self.validation_share > 0.0 && self.validation_share <= 0.5) {
             return wrong("data.validation_share", "must be above 0 and at most 0.5");
+        }
+        if self.balance != Balance::Even && self.pairs {
+            return wrong(
+                "data.balance",
+                "is not `even`: pairs need as many fakes as real faces, so set `data.pairs = false`",
+            );
         }
         if !(0.0..=1.0).contains(&self.max_unreadable) {
             return wrong("data.max_unreadable", "must be from 0 to 1");

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use augment::Augment;
-pub use data::{Data, Pseudo};
+pub use data::{Balance, Data, Pseudo};
 pub use input::{Crop, Grow, Input};
 pub use localize::{Cam, Fusion, Localize};
 pub use model::Model;

@@ -6,7 +6,7 @@ mod pictures;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-pub use order::{Order, Pairing};
+pub use order::Order;
 pub use pictures::{Picture, Pictures};
 
 use crate::config::{Pseudo, Sources};
@@ -54,6 +54,8 @@ pub struct Face {
     pub source: String,
     /// Name of the video that it was taken from itself, whose faces are judged together.
     pub video: String,
+    /// How it was forged, as its data set names the method; empty where that is not known, and for real faces.
+    pub method: String,
 }
 
 /// All faces of the folders, sorted by label and path.
@@ -120,7 +122,7 @@ pub fn with_pseudo_fakes(mut faces: Vec<Face>, pseudo: Pseudo, sources: Sources)
         }
     }
     let reals = faces.iter().filter(|f| f.label == Label::Real);
-    let made: Vec<Face> = reals.map(|f| Face { label: Label::Fake, ..f.clone() }).collect();
+    let made: Vec<Face> = reals.map(|f| Face { label: Label::Fake, method: "pseudo".to_owned(), ..f.clone() }).collect();
     faces.extend(made);
     faces
 }
@@ -130,7 +132,7 @@ fn pictures_of(folder: &Path, label: Label, faces: &mut Vec<Face>) -> Result<()>
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let source = stem.split_once('_').map_or(stem.as_str(), |(source, _)| source).to_owned();
         let video = video_of(&stem).to_owned();
-        faces.push(Face { path, label, source, video });
+        faces.push(Face { path, label, source, video, method: String::new() });
     }
     Ok(())
 }
