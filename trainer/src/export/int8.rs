@@ -105,46 +105,60 @@ impl Plan {
     }
 }
 
-/// Runs the network on faces (tensors of `shape` for a batch of one) and tells the ranges that [`quantized`] wants.
-///
-/// # Errors
-///
-/// A file that was not exported here, the engine failing, numbers that are not finite.
-pub(super) fn ranges(
-    model: &ModelProto,
-    shape: &[usize],
-    faces: impl Iterator<Item = Result<Vec<f32>>>,
-) -> Result<BTreeMap<String, Range>> {
-    let mut model = model.clone();
-    let graph = model.graph.as_mut().ok_or_else(|| Error::Export("there is no graph to calibrate".to_owned()))?;
-    let plan = Plan::of(graph)?;
-    let inner: Vec<&String> = plan.tensors.iter().filter(|n| *n != INPUT).collect();
-    let first = graph.output.len();
-    let tensor_type = TensorTypeProto { elem_type: Some(data_type::FLOAT), shape: None };
-    graph.output.extend(inner.iter().map(|name| ValueInfoProto {
-        name: Some((*name).clone()),
-        r#type: Some(TypeProto { tensor_type: Some(tensor_type.clone()) }),
-    }));
-    let options = SessionOptions { provider: Provider::Cpu, ..SessionOptions::default() };
-    let mut session = Session::new(&Model::from_bytes("calibration", model.encode_to_vec())?, &options)?;
-    let mut ranges: BTreeMap<String, Range> = BTreeMap::new();
-    for face in faces {
-        let face = face?;
+/// Finds the ranges that [`quantized`] wants, by running the network on faces.
+pub(super) struct Calibration {
+    session: Session,
+    /// Tensors inside of the network, in the order of the session's outputs.
+    inner: Vec<String>,
+    /// The first of those outputs.
+    first: usize,
+    ranges: BTreeMap<String, Range>,
+}
+
+impl Calibration {
+    /// # Errors
+    ///
+    /// A file that was not exported here.
+    pub(super) fn new(model: &ModelProto) -> Result<Self> {
+        let mut model = model.clone();
+        let graph = model.graph.as_mut().ok_or_else(|| Error::Export("there is no graph to calibrate".to_owned()))?;
+        let inner: Vec<String> = Plan::of(graph)?.tensors.into_iter().filter(|n| n != INPUT).collect();
+        let first = graph.output.len();
+        let tensor_type = TensorTypeProto { elem_type: Some(data_type::FLOAT), shape: None };
+        graph.output.extend(inner.iter().map(|name| ValueInfoProto {
+            name: Some(name.clone()),
+            r#type: Some(TypeProto { tensor_type: Some(tensor_type.clone()) }),
+        }));
+        let options = SessionOptions { provider: Provider::Cpu, ..SessionOptions::default() };
+        let session = Session::new(&Model::from_bytes("calibration", model.encode_to_vec())?, &options)?;
+        Ok(Self { session, inner, first, ranges: BTreeMap::new() })
+    }
+
+    /// Runs one face of that shape.
+    ///
+    /// # Errors
+    ///
+    /// The engine failing, numbers that are not finite.
+    pub(super) fn add(&mut self, shape: &[usize], face: &[f32]) -> Result<()> {
         let mut note = |name: &str, values: &[f32]| {
             if !values.iter().all(|v| v.is_finite()) {
                 return Err(Error::Export(format!("`{name}` has numbers that are not finite")));
             }
             let range = Range::of(&mut values.to_vec());
-            ranges.entry(name.to_owned()).and_modify(|r| *r = r.with(range)).or_insert(range);
+            self.ranges.entry(name.to_owned()).and_modify(|r| *r = r.with(range)).or_insert(range);
             Ok(())
         };
-        note(INPUT, &face)?;
-        let outputs = session.run(shape, &face)?;
-        for (i, name) in inner.iter().enumerate() {
-            note(name, outputs.get(first + i)?.1)?;
+        note(INPUT, face)?;
+        let outputs = self.session.run(shape, face)?;
+        for (i, name) in self.inner.iter().enumerate() {
+            note(name, outputs.get(self.first + i)?.1)?;
         }
+        Ok(())
     }
-    Ok(ranges)
+
+    pub(super) fn ranges(&self) -> &BTreeMap<String, Range> {
+        &self.ranges
+    }
 }
 
 /// The same network with quantized convolutions.

@@ -1,12 +1,10 @@
 //! Smaller files beside an exported one, with what they cost measured on the run's validation faces.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use clap::ValueEnum;
-use deepfake_scoring::crop::Cropper;
-use deepfake_scoring::frame::FrameView;
-use deepfake_scoring::geometry::Rect;
 use deepfake_scoring::model::Model;
 use deepfake_scoring::onnx::{ModelProto, StringStringEntryProto};
 use deepfake_scoring::score::Scorer;
@@ -17,9 +15,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{half, int8};
 use crate::checkpoint::{self, RunFolder, write_atomically};
-use crate::config::Export;
-use crate::data::{Face, Label, Picture};
+use crate::config::{Config, Export};
+use crate::data::{Face, Pictures};
 use crate::error::{Error, Result};
+use crate::loader::{Loader, Showing};
+use crate::net::FAKE;
 use crate::{log, metrics, seeded, train};
 
 /// Faces that are scored in one run.
@@ -114,35 +114,32 @@ pub fn variants(folder: &RunFolder, path: &Path, wanted: &Export) -> Result<Vec<
     }
     let (config, ..) = checkpoint::open_best(folder)?;
     let mut split = train::split(&config)?;
+    split.train.shuffle(&mut seeded::generator(config.seed, "calibration faces", &[]));
+    split.train.truncate(wanted.calibration_faces);
     let whole = Model::read(path)?;
     let proto = ModelProto::decode(whole.bytes()).map_err(|e| Error::Export(format!("{}: {e}", path.display())))?;
     let mut reference = scorer(&whole)?;
-    let shape = [1, 3, reference.spec().height, reference.spec().width];
+    let validation = Shown::read(&config, split.validation)?;
+    let calibration = if wanted.variants.contains(&Variant::Int8) { split.train } else { Vec::new() };
+    let calibration = Shown::read(&config, calibration)?;
+    let size = reference.spec().width;
     let mut made = Vec::new();
     for &variant in &wanted.variants {
         let mut said = vec![("variant", variant.to_string())];
         let changed = match variant {
             Variant::Fp16 => half::halved(&proto)?,
             Variant::Int8 => {
-                split.train.shuffle(&mut seeded::generator(config.seed, "calibration faces", &[]));
-                let faces = &split.train[..wanted.calibration_faces.min(split.train.len())];
-                said.push(("variant_calibration_faces", faces.len().to_string()));
-                let bar = log::bar(faces.len(), "calibrating int8");
-                let mut cut = Cut::default();
-                let crops = faces.iter().filter_map(|face| {
-                    bar.inc(1);
-                    let mut crop = vec![0.0; reference.spec().len()];
-                    cut.read(face, &reference, &mut crop).map(|()| Ok(crop))
-                });
-                let ranges = int8::ranges(&proto, &shape, crops)?;
-                bar.finish_and_clear();
-                int8::quantized(&proto, &ranges)?
+                said.push(("variant_calibration_faces", calibration.faces.len().to_string()));
+                let mut ranges = int8::Calibration::new(&proto)?;
+                calibration
+                    .each(&config, 1, size, "calibrating int8", |face, _| ranges.add(&[1, 3, size, size], face))?;
+                int8::quantized(&proto, ranges.ranges())?
             }
         };
         let name = format!("{}.{variant}", whole.name());
         let file = path.with_file_name(format!("{name}.onnx"));
         let mut small = scorer(&Model::from_bytes(&name, changed.encode_to_vec())?)?;
-        let loss = loss(&mut reference, &mut small, &split.validation, &name)?;
+        let loss = loss(&config, &mut reference, &mut small, &validation, &name)?;
         allowed(&loss, wanted, &name)?;
         said.extend([
             ("variant_faces", loss.faces.to_string()),
@@ -172,72 +169,94 @@ fn with_provenance(mut model: ModelProto, said: Vec<(&str, String)>) -> ModelPro
     model
 }
 
-/// Cuts faces as they are, whole.
-#[derive(Default)]
-struct Cut {
-    cropper: Cropper,
+/// Readable faces with their pictures.
+struct Shown {
+    faces: Vec<Face>,
+    pictures: Pictures,
 }
 
-impl Cut {
-    /// `None`, with a word in the log, where the face cannot be read.
-    fn read(&mut self, face: &Face, scorer: &Scorer, into: &mut [f32]) -> Option<()> {
-        let result = Picture::read(&face.path).and_then(|p| {
-            let frame = FrameView::rgb(p.width, p.height, &p.data)?;
-            let region = Rect::new(0.0, 0.0, p.width as f32, p.height as f32);
-            Ok(self.cropper.crop(&frame, &region, scorer.spec(), into)?)
-        });
-        result.inspect_err(|error| tracing::warn!("left out: {error}")).ok()
+impl Shown {
+    fn read(config: &Config, faces: Vec<Face>) -> Result<Self> {
+        let budget = AtomicUsize::new(config.data.cache_mib << 20);
+        let bar = log::bar(faces.len(), "reading faces");
+        let (faces, pictures) = Pictures::load(faces, &budget, config.data.max_unreadable, &bar)?;
+        bar.finish_and_clear();
+        Ok(Self { faces, pictures })
+    }
+
+    /// Calls `of` for batches of at most `batch` faces, as training validates them: with their tensors `[N, 3, size, size]` and
+    /// whether each is fake.
+    fn each(
+        &self,
+        config: &Config,
+        batch: usize,
+        size: usize,
+        what: &'static str,
+        mut of: impl FnMut(&[f32], &[bool]) -> Result<()>,
+    ) -> Result<()> {
+        let loader = Loader::new(config, &self.faces, &self.pictures)?;
+        let indices: Vec<usize> = (0..self.faces.len()).collect();
+        let bar = log::bar(indices.len(), what);
+        for indices in indices.chunks(batch) {
+            let loaded = loader.batch(indices, size, Showing::Plain)?;
+            let mut planes = Vec::with_capacity(loaded.pixels.len());
+            for face in loaded.pixels.chunks_exact(3 * size * size) {
+                for channel in 0..3 {
+                    planes.extend(face.iter().skip(channel).step_by(3));
+                }
+            }
+            let fake: Vec<bool> = loaded.labels.iter().map(|&column| column == FAKE).collect();
+            of(&planes, &fake)?;
+            bar.inc(indices.len() as u64);
+        }
+        bar.finish_and_clear();
+        Ok(())
     }
 }
 
 /// Scores the same faces with both.
-fn loss(reference: &mut Scorer, small: &mut Scorer, faces: &[Face], name: &str) -> Result<Loss> {
-    let mut cut = Cut::default();
-    let (mut before, mut after, mut fake) = (Vec::new(), Vec::new(), Vec::new());
+fn loss(config: &Config, reference: &mut Scorer, small: &mut Scorer, faces: &Shown, name: &str) -> Result<Loss> {
+    let (mut before, mut after, mut fakes) = (Vec::new(), Vec::new(), Vec::new());
     let mut map_mean = 0.0f64;
-    let bar = log::bar(faces.len(), "measuring the loss");
-    for chunk in faces.chunks(BATCH) {
-        let mut readable = 0;
-        for face in chunk {
-            bar.inc(1);
-            let mut crop = vec![0.0; reference.spec().len()];
-            if cut.read(face, reference, &mut crop).is_some() {
-                reference.crop_mut(readable).copy_from_slice(&crop);
-                small.crop_mut(readable).copy_from_slice(&crop);
-                fake.push(face.label == Label::Fake);
-                readable += 1;
-            }
+    let (size, length) = (reference.spec().width, reference.spec().len());
+    faces.each(config, BATCH, size, "measuring the loss", |crops, fake| {
+        for (i, crop) in crops.chunks_exact(length).enumerate() {
+            reference.crop_mut(i).copy_from_slice(crop);
+            small.crop_mut(i).copy_from_slice(crop);
         }
-        reference.run(readable, None)?;
-        small.run(readable, None)?;
-        for i in 0..readable {
-            let of = |scorer: &Scorer, name: &str| -> Result<(f64, f64)> {
-                let wrong = |why| Error::Export(format!("{name} does not score a validation face: {why}"));
-                let evidence = scorer.evidence(i).map_err(|e| wrong(e.to_string()))?;
-                let map = evidence.map.ok_or_else(|| wrong("it has no map".to_owned()))?;
-                let mean = map.values.iter().map(|v| f64::from(*v)).sum::<f64>() / map.values.len() as f64;
-                Ok((f64::from(evidence.logit), mean))
-            };
-            before.push(of(reference, "the 32-bit file")?.0);
-            let (logit, mean) = of(small, name)?;
+        reference.run(fake.len(), None)?;
+        small.run(fake.len(), None)?;
+        for i in 0..fake.len() {
+            before.push(evidence(reference, i, "the 32-bit file")?.0);
+            let (logit, mean) = evidence(small, i, name)?;
             map_mean = map_mean.max((mean - logit).abs() / logit.abs().max(1.0));
             after.push(logit);
         }
-    }
-    bar.finish_and_clear();
+        fakes.extend(fake);
+        Ok(())
+    })?;
     let differences: Vec<f64> = before.iter().zip(&after).map(|(a, b)| (a - b).abs()).collect();
     let auc = |logits: &[f64]| {
-        metrics::auc(logits, &fake)
+        metrics::auc(logits, &fakes)
             .ok_or_else(|| Error::Data("the validation faces that can be read are of one class".to_owned()))
     };
     Ok(Loss {
-        faces: fake.len(),
+        faces: fakes.len(),
         largest: super::largest(differences.iter().copied()),
         mean: differences.iter().sum::<f64>() / differences.len() as f64,
         auc_fp32: auc(&before)?,
         auc: auc(&after)?,
         map_mean,
     })
+}
+
+/// Logit and mean of the map of a face that was run.
+fn evidence(scorer: &Scorer, index: usize, name: &str) -> Result<(f64, f64)> {
+    let wrong = |why: &str| Error::Export(format!("{name} does not score a validation face: {why}"));
+    let evidence = scorer.evidence(index).map_err(|e| wrong(e.name()))?;
+    let map = evidence.map.ok_or_else(|| wrong("it has no map"))?;
+    let mean = map.values.iter().map(|v| f64::from(*v)).sum::<f64>() / map.values.len() as f64;
+    Ok((f64::from(evidence.logit), mean))
 }
 
 fn allowed(loss: &Loss, wanted: &Export, name: &str) -> Result<()> {
