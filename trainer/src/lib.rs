@@ -35,6 +35,7 @@ pub mod sheet;
 mod shim;
 pub mod synthesize;
 pub mod train;
+pub mod video;
 
 pub use config::Config;
 pub use error::{Error, Result};
