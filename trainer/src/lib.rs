@@ -19,6 +19,7 @@ pub mod distort;
 pub mod error;
 pub mod evaluate;
 pub mod export;
+pub mod faces;
 pub mod filter;
 pub mod hash;
 pub mod learner;

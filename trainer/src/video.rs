@@ -8,7 +8,7 @@
 //! the element, and what nobody looks at costs no conversion. [`Frame::picture`] makes R'G'B' of one where a whole picture is needed.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use deepfake_scoring::contract::{Channels, Layout};
 use deepfake_scoring::crop::{Cropper, TensorSpec};
 use deepfake_scoring::frame::FrameView;
 use deepfake_scoring::geometry::Rect;
+use gst::glib;
 use gst::prelude::*;
 
 use crate::data::Picture;
@@ -24,6 +25,9 @@ use crate::error::{Error, Result};
 
 /// How long a decoder may think about one frame before it counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+/// How long the next frame may take where frames are only counted; then they are counted by decoding.
+const COUNTING: Duration = Duration::from_secs(30);
 
 /// How often messages are looked at while no frame comes.
 const TICK: gst::ClockTime = gst::ClockTime::from_mseconds(50);
@@ -147,7 +151,7 @@ impl Video {
         std::fs::File::open(path).map_err(Error::io(path))?;
         gst::init().map_err(|e| wrong(format!("GStreamer does not start: {e}")))?;
         let absolute = std::path::absolute(path).map_err(Error::io(path))?;
-        let uri = gst::glib::filename_to_uri(&absolute, None).map_err(|e| wrong(e.to_string()))?;
+        let uri = glib::filename_to_uri(&absolute, None).map_err(|e| wrong(e.to_string()))?;
         let seen = Arc::new(Seen::default());
         let built = build(&uri, options, &seen).map_err(|e| {
             wrong(format!(
@@ -304,25 +308,36 @@ pub fn frames_in(path: &Path) -> Result<u64> {
     count(path).map_err(|e| wrong(e.to_string()))
 }
 
-fn count(path: &Path) -> Result<u64, gst::glib::BoolError> {
+fn count(path: &Path) -> Result<u64, glib::BoolError> {
     let pipeline = gst::Pipeline::new();
     let source = gst::ElementFactory::make("filesrc").property("location", path).build()?;
     let parse = gst::ElementFactory::make("parsebin").build()?;
     pipeline.add_many([&source, &parse])?;
     source.link(&parse)?;
-    let counted = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let counted = Arc::new(AtomicU64::new(0));
     let video = Arc::new(AtomicBool::new(false));
-    let (weak, frames) = (pipeline.downgrade(), Arc::clone(&counted));
+    // Told by ourselves: a pipeline whose sinks come and end while it still starts may never tell its own end.
+    let end = |pipeline: &glib::WeakRef<gst::Pipeline>| {
+        if let Some(pipeline) = pipeline.upgrade() {
+            let message = gst::message::Application::new(gst::Structure::new_empty("counted"));
+            // Only a pipeline that is being torn down takes no message.
+            let _ = pipeline.post_message(message);
+        }
+    };
+    let (weak, frames, found) = (pipeline.downgrade(), Arc::clone(&counted), Arc::clone(&video));
     parse.connect_pad_added(move |_, pad| {
         let Some(pipeline) = weak.upgrade() else { return };
         let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
         let is_video = caps.structure(0).is_some_and(|s| s.name().starts_with("video/") || s.name() == "image/jpeg");
-        if is_video && !video.swap(true, Ordering::Relaxed) {
-            let frames = Arc::clone(&frames);
-            pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        if is_video && !found.swap(true, Ordering::Relaxed) {
+            let (frames, weak) = (Arc::clone(&frames), weak.clone());
+            pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
                 // What only prepares the decoder is no frame.
                 if info.buffer().is_some_and(|b| !b.flags().contains(gst::BufferFlags::HEADER) || b.pts().is_some()) {
                     frames.fetch_add(1, Ordering::Relaxed);
+                }
+                if info.event().is_some_and(|e| e.type_() == gst::EventType::Eos) {
+                    end(&weak);
                 }
                 gst::PadProbeReturn::Ok
             });
@@ -337,22 +352,32 @@ fn count(path: &Path) -> Result<u64, gst::glib::BoolError> {
             tracing::debug!("counting frames: {error}");
         }
     });
+    let weak = pipeline.downgrade();
+    parse.connect_no_more_pads(move |_| {
+        if !video.load(Ordering::Relaxed) {
+            end(&weak);
+        }
+    });
     let Some(bus) = pipeline.bus() else { return Ok(0) };
     let _ = pipeline.set_state(gst::State::Playing);
-    let message = bus.timed_pop_filtered(
-        gst::ClockTime::from_seconds(PATIENCE.as_secs()),
-        &[gst::MessageType::Eos, gst::MessageType::Error],
-    );
+    let kinds = [gst::MessageType::Application, gst::MessageType::Eos, gst::MessageType::Error];
+    let (mut last, mut since) = (0, Instant::now());
+    let whole = loop {
+        if let Some(message) = bus.timed_pop_filtered(TICK, &kinds) {
+            break message.type_() != gst::MessageType::Error;
+        }
+        let now = counted.load(Ordering::Relaxed);
+        if now != last {
+            (last, since) = (now, Instant::now());
+        } else if since.elapsed() > COUNTING {
+            break false;
+        }
+    };
     let _ = pipeline.set_state(gst::State::Null);
-    let whole = message.is_some_and(|m| m.type_() == gst::MessageType::Eos);
     Ok(if whole { counted.load(Ordering::Relaxed) } else { 0 })
 }
 
-fn build(
-    uri: &str,
-    options: Options,
-    seen: &Arc<Seen>,
-) -> Result<(gst::Pipeline, gst_app::AppSink), gst::glib::BoolError> {
+fn build(uri: &str, options: Options, seen: &Arc<Seen>) -> Result<(gst::Pipeline, gst_app::AppSink), glib::BoolError> {
     let make = |name: &str| gst::ElementFactory::make(name).build();
     let pipeline = gst::Pipeline::new();
     let source = gst::ElementFactory::make("uridecodebin")
@@ -380,7 +405,7 @@ fn build(
 }
 
 /// Through H.264 and back.
-fn encoded(crf: u32) -> Result<[gst::Element; 5], gst::glib::BoolError> {
+fn encoded(crf: u32) -> Result<[gst::Element; 5], glib::BoolError> {
     let make = gst::ElementFactory::make;
     let format = gst::Caps::builder("video/x-raw").field("format", "I420").build();
     let format = make("capsfilter").property("caps", format).build()?;

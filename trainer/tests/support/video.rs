@@ -17,20 +17,14 @@ pub(crate) struct Writing<'a> {
     pub encoder: &'a str,
     /// The muxer; MP4 where it is empty.
     pub muxer: &'a str,
-    /// A value of GStreamer's tag `image-orientation`; none where it is empty.
-    pub orientation: &'a str,
 }
 
 /// Writes pictures of one size as a video of [`RATE`] frames a second.
 pub(crate) fn write_video(path: &Path, pictures: impl IntoIterator<Item = RgbImage>, writing: Writing<'_>) {
     gst::init().unwrap();
     let or = |given: &str, default: &str| if given.is_empty() { default.to_owned() } else { given.to_owned() };
-    let tag = match writing.orientation {
-        "" => String::new(),
-        o => format!("! taginject tags=\"image-orientation={o}\""),
-    };
     let text = format!(
-        "appsrc name=source format=time ! videoconvert ! {} {tag} ! {} ! filesink name=file",
+        "appsrc name=source format=time ! videoconvert ! {} ! {} ! filesink name=file",
         or(writing.encoder, "x264enc pass=qual quantizer=12 speed-preset=ultrafast key-int-max=10 ! h264parse"),
         or(writing.muxer, "mp4mux"),
     );
