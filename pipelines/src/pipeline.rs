@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use deepfake_frames::link_upright;
 use gst::prelude::*;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use thiserror::Error;
@@ -380,35 +381,6 @@ fn link_video(pipeline: &gst::Pipeline, pad: &gst::Pad, queue: &gst::Element) {
         }
         gst::PadProbeReturn::Remove
     });
-}
-
-/// A telephone held upright films sideways and notes it: faces are looked for, and drawn, upright.
-fn link_upright(pipeline: &gst::Pipeline, pad: &gst::Pad, queue: &gst::Element) -> Result<(), Error> {
-    if !is_turned(pad) {
-        return link(pad, queue);
-    }
-    let flip = make("videoflip")?;
-    flip.set_property_from_str("video-direction", "auto");
-    let convert = make("videoconvert")?;
-    pipeline.add_many([&convert, &flip])?;
-    gst::Element::link_many([&convert, &flip, queue])?;
-    flip.sync_state_with_parent()?;
-    convert.sync_state_with_parent()?;
-    link(pad, &convert)
-}
-
-/// Does the file ask for its video to be shown turned or mirrored?
-fn is_turned(pad: &gst::Pad) -> bool {
-    let mut turned = false;
-    pad.sticky_events_foreach(|event| {
-        if let gst::EventView::Tag(tags) = event.view()
-            && let Some(orientation) = tags.tag().get::<gst::tags::ImageOrientation>()
-        {
-            turned = orientation.get() != "rotate-0";
-        }
-        std::ops::ControlFlow::Continue(gst::EventForeachAction::Keep)
-    });
-    turned
 }
 
 fn link_sound(pipeline: &gst::Pipeline, pad: &gst::Pad, mux: &gst::Element) -> Result<(), Error> {

@@ -6,7 +6,6 @@
 
 use gst::glib;
 
-mod frame;
 pub mod json;
 pub mod meta;
 pub mod overlay;

@@ -45,6 +45,14 @@ pub enum Error {
         #[source]
         source: image::ImageError,
     },
+    /// A video that cannot be decoded.
+    #[error("{path}: {problem}")]
+    Video {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        problem: String,
+    },
     /// libtorch refused.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),

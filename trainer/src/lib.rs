@@ -19,6 +19,7 @@ pub mod distort;
 pub mod error;
 pub mod evaluate;
 pub mod export;
+pub mod faces;
 pub mod filter;
 pub mod hash;
 pub mod learner;
@@ -35,6 +36,7 @@ pub mod sheet;
 mod shim;
 pub mod synthesize;
 pub mod train;
+pub mod video;
 
 pub use config::Config;
 pub use error::{Error, Result};

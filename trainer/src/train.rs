@@ -9,10 +9,11 @@ use sha2::{Digest, Sha256};
 use tch::{Device, Tensor, no_grad};
 
 use crate::checkpoint::{self, Best, Progress, RunFolder};
-use crate::config::{Config, Data, Optim, Pseudo};
-use crate::data::{self, Face, Order, Pictures};
+use crate::config::{Config, Data, NearDuplicates, Optim};
+use crate::data::{self, Face, Order, Pictures, duplicates};
 use crate::device;
 use crate::error::{Error, Result};
+use crate::faces;
 use crate::learner::{Learner, Step};
 use crate::loader::{Loader, Showing};
 use crate::log::{self, Log};
@@ -71,7 +72,7 @@ pub fn train(config: &Config, run: &Path, limits: Limits) -> Result<Outcome> {
         json!({"event": "device", "device": words, "precision": precision}),
     );
 
-    let split = split(config)?;
+    let split = split(config, Some(&log))?;
     let budget = AtomicUsize::new(config.data.cache_mib << 20);
     let bar = log::bar(split.train.len() + split.validation.len(), "reading faces");
     // The validation faces first: they are read again in every epoch, whole.
@@ -353,7 +354,7 @@ pub fn validation_of(folder: &RunFolder) -> Result<Validation> {
     let best = best.ok_or_else(|| Error::checkpoint(&folder.checkpoint(), "tells of no best epoch"))?;
     let (device, _) = device::choose(config.run.device)?;
     let params = params.copied(device, false)?;
-    let split = split(&config)?;
+    let split = split(&config, None)?;
     let budget = AtomicUsize::new(config.data.cache_mib << 20);
     let bar = log::bar(split.validation.len(), "reading faces");
     let (faces, pictures) = Pictures::load(split.validation, &budget, config.data.max_unreadable, &bar)?;
@@ -372,12 +373,22 @@ pub fn validation_of(folder: &RunFolder) -> Result<Validation> {
     }
 }
 
-/// Faces to learn from and faces to choose by.
-pub(crate) fn split(config: &Config) -> Result<data::Split> {
-    let Data { folders, validation_share, limit_sources, pseudo, .. } = &config.data;
-    let faces = if *pseudo == Pseudo::Only { data::reals(folders)? } else { data::scan(folders)? };
-    let faces = data::with_pseudo_fakes(faces, *pseudo, config.synthesize.sources);
-    data::split(faces, *validation_share, config.seed, *limit_sources)
+/// The faces of a configuration, split. Near duplicates across the split are told where there is a log.
+pub(crate) fn split(config: &Config, log: Option<&Log>) -> Result<data::Split> {
+    faces::check_crop(config)?;
+    let Data { validation_share, limit_sources, near_duplicates, pseudo, .. } = config.data;
+    let faces = data::with_pseudo_fakes(data::faces(&config.data)?, pseudo, config.synthesize.sources);
+    let split = data::split(faces, validation_share, config.seed, limit_sources)?;
+    if log.is_none() && near_duplicates != NearDuplicates::Move {
+        return Ok(split);
+    }
+    let (split, pairs) = duplicates::resolve(split, near_duplicates)?;
+    if let Some(log) = log
+        && !pairs.is_empty()
+    {
+        log.say(&duplicates::told(&pairs), json!({"event": "near_duplicates", "pairs": pairs.len()}));
+    }
+    Ok(split)
 }
 
 /// Scores faces as they are, at an input of `size` pixels.

@@ -3,16 +3,19 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use deepfake_trainer::config::Data;
-use deepfake_trainer::data::{Face, Label, Order, scan, split};
+use deepfake_trainer::config::{Data, NearDuplicates};
+use deepfake_trainer::data::duplicates::{self, Print, pairs};
+use deepfake_trainer::data::{Face, Label, Order, Part, Picture, scan, split};
+use image::{Rgb, RgbImage, imageops};
 use proptest::prelude::*;
+use rand::RngExt;
 use support::write_faces;
 
 fn face(source: &str, label: Label, number: usize) -> Face {
     let path = PathBuf::from(format!("{}/{source}_{number}.png", label.folder()));
-    Face { path, label, source: source.to_owned(), video: format!("{source}-{number}"), method: String::new() }
+    Face::new(path, label, source.to_owned(), format!("{source}-{number}"))
 }
 
 fn order(faces: &[Face], more: &str, seed: u64) -> Order {
@@ -207,4 +210,148 @@ fn folders_are_scanned_by_class_and_source() {
     assert_eq!(found, [(r, "alone"), (r, "s000"), (r, "s001"), (r, "s002"), (f, "s000"), (f, "s001"), (f, "s002")]);
     let error = scan(&[folder.join("real")]).unwrap_err().to_string();
     assert!(error.contains("no pictures"), "{error}");
+}
+
+#[test]
+fn the_owners_split_is_honoured() {
+    let part = |source: &str, set: &str, part: Option<Part>| {
+        [Label::Real, Label::Fake].map(|l| Face { set: set.to_owned(), part, ..face(source, l, 0) })
+    };
+    let (train, validation, test) = (Some(Part::Train), Some(Part::Validation), Some(Part::Test));
+    let faces: Vec<Face> = [
+        part("a", "ff", train),
+        part("b", "ff", train),
+        part("c", "ff", validation),
+        part("d", "ff", test),
+        part("e", "celeb", train),
+        part("f", "celeb", train),
+        part("g", "celeb", test),
+        part("h", "", None),
+        part("i", "", None),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    for seed in 0..20 {
+        let parts = split(faces.clone(), 0.5, seed, 0).unwrap();
+        let (t, v) = (sources(&parts.train), sources(&parts.validation));
+        assert!(t.contains("a") && t.contains("b") && v.contains("c"));
+        assert!(![&t, &v].into_iter().any(|s| s.contains("d") || s.contains("g")));
+        // Where the owners name no validation part, ours is drawn: of four sources two.
+        assert_eq!((t.len(), v.len()), (4, 3));
+    }
+    let torn: Vec<Face> =
+        [part("a", "ff", train), part("a", "ff", validation)].into_iter().flatten().chain(faces).collect();
+    let error = split(torn, 0.5, 1, 0).unwrap_err().to_string();
+    assert!(error.contains("put the source a"), "{error}");
+}
+
+/// A picture of random smooth waves: as unlike others as faces are not.
+fn picture(seed: u64) -> RgbImage {
+    let mut rng = deepfake_trainer::seeded::generator(seed, "waves", &[]);
+    let waves: Vec<[f64; 4]> = (0..6)
+        .map(|_| {
+            [
+                rng.random_range(-0.12..0.12),
+                rng.random_range(-0.12..0.12),
+                rng.random_range(0.0..6.0),
+                rng.random_range(8.0..30.0),
+            ]
+        })
+        .collect();
+    RgbImage::from_fn(96, 96, |x, y| {
+        let v: f64 = waves.iter().map(|[a, b, c, d]| d * (a * f64::from(x) + b * f64::from(y) + c).sin()).sum();
+        Rgb([(128.0 + v).clamp(0.0, 255.0) as u8; 3])
+    })
+}
+
+fn print(image: &RgbImage) -> Print {
+    Print::of(&Picture::from(image.clone())).unwrap()
+}
+
+#[test]
+fn a_picture_is_near_to_itself_however_it_is_stored() {
+    for seed in 0..30 {
+        let original = picture(seed);
+        let smaller = imageops::resize(&original, 61, 61, imageops::FilterType::Triangle);
+        let brighter = RgbImage::from_fn(96, 96, |x, y| {
+            original.get_pixel(x, y).0.map(|v| (f64::from(v) * 0.8 + 30.0) as u8).into()
+        });
+        let mut jpeg = Vec::new();
+        image::codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 40).encode_image(&original).unwrap();
+        let coded = image::load_from_memory(&jpeg).unwrap().into_rgb8();
+        for (what, other) in [("smaller", smaller), ("brighter", brighter), ("coded", coded)] {
+            let (a, b) = (print(&original), print(&other));
+            assert!(a.is_near(&b), "{seed} {what}: {} {}", (a.hash ^ b.hash).count_ones(), a.correlation(&b));
+        }
+    }
+}
+
+#[test]
+fn different_pictures_are_not_near() {
+    let prints: Vec<Option<Print>> = (100..400).map(|seed| Some(print(&picture(seed)))).collect();
+    let (a, b) = prints.split_at(150);
+    assert_eq!(pairs(a, b), []);
+    // Nor are the generated faces of two people, who are discs with eyes and a mouth all, nor pictures of one colour.
+    let folder = tempfile::tempdir().unwrap();
+    write_faces(folder.path(), 60);
+    let faces = scan(&[folder.path().to_owned()]).unwrap();
+    let found = duplicates::prints(&faces);
+    let false_alarms: Vec<_> =
+        pairs(&found, &found).into_iter().filter(|&(i, j)| faces[i].source != faces[j].source).collect();
+    assert!(false_alarms.len() <= 2, "{false_alarms:?}");
+    let plain = print(&RgbImage::from_pixel(20, 20, Rgb([9; 3])));
+    assert!(!plain.is_near(&plain));
+}
+
+#[test]
+fn near_duplicates_across_the_split_are_named_moved_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    write_faces(folder.path(), 12);
+    let all = || split(scan(&[folder.path().to_owned()]).unwrap(), 0.34, 1, 0).unwrap();
+    let clean = duplicates::resolve(all(), NearDuplicates::Warn).unwrap().1.len();
+    // The picture of a training face, again under the name of a source that is kept for validation.
+    let (known, kept) = (all().train[0].clone(), all().validation[0].source.clone());
+    let copy = folder.path().join(format!("real/{kept}_again.png"));
+    std::fs::copy(&known.path, &copy).unwrap();
+
+    let (_, found) = duplicates::resolve(all(), NearDuplicates::Warn).unwrap();
+    assert!(found.len() > clean && found.iter().any(|(t, v)| t.path == known.path && v.path == copy));
+    assert!(duplicates::told(&found).contains("_again.png"));
+    let error = duplicates::resolve(all(), NearDuplicates::Fail).unwrap_err().to_string();
+    assert!(error.contains("_again.png") && error.contains("move"), "{error}");
+    let before = all();
+    let (moved, _) = duplicates::resolve(all(), NearDuplicates::Move).unwrap();
+    assert!(sources(&moved.train).contains(kept.as_str()) && !sources(&moved.validation).contains(kept.as_str()));
+    assert_eq!(moved.train.len() + moved.validation.len(), before.train.len() + before.validation.len());
+    assert_eq!(duplicates::resolve(moved, NearDuplicates::Fail).unwrap().1, []);
+    assert!(duplicates::resolve(all(), NearDuplicates::Ignore).unwrap().1.is_empty());
+}
+
+#[test]
+fn few_real_faces_are_taken_for_each_other() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/faces/dfdc/eval");
+    if !folder.is_dir() {
+        eprintln!("skipped: {} is not here", folder.display());
+        return;
+    }
+    let faces = scan(&[folder]).unwrap();
+    let start = std::time::Instant::now();
+    let prints = duplicates::prints(&faces);
+    let printed = start.elapsed();
+    let found = pairs(&prints, &prints);
+    let alarms: Vec<_> = found.iter().filter(|&&(i, j)| i < j && faces[i].source != faces[j].source).collect();
+    let same = found.iter().filter(|&&(i, j)| i < j && faces[i].source == faces[j].source).count();
+    eprintln!(
+        "{} faces printed in {printed:.1?}, compared in {:.1?}: {} pairs of different sources near, {same} of the same",
+        faces.len(),
+        start.elapsed() - printed,
+        alarms.len()
+    );
+    for &&(i, j) in alarms.iter().take(20) {
+        let correlation = prints[i].as_ref().unwrap().correlation(prints[j].as_ref().unwrap());
+        eprintln!("{} {} {correlation:.4}", faces[i].path.display(), faces[j].path.display());
+    }
+    // Of a million pairs of different people.
+    assert!(alarms.len() <= 10, "{}", alarms.len());
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use deepfake_frames::{FrameFormat, MapError};
 use deepfake_scoring::engine::{Engine, EngineError, ScoredFace, Stats, UpstreamFace};
 use deepfake_scoring::geometry::Rect;
 use deepfake_scoring::locate::LocateError;
@@ -20,7 +21,6 @@ use gst_video::VideoRegionOfInterestMeta;
 use thiserror::Error;
 
 use super::settings::{self, Messages, OnError, Settings};
-use crate::frame::{self, FrameFormat};
 use crate::meta::{self, Mode, RegionMap, ScoredBy, Scores};
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -162,7 +162,7 @@ impl ElementImpl for DeepfakeScore {
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
-            let caps = frame::caps();
+            let caps = deepfake_frames::caps();
             let template = |name, direction| gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps);
             [template("sink", gst::PadDirection::Sink), template("src", gst::PadDirection::Src)]
                 .into_iter()
@@ -330,7 +330,7 @@ impl State {
     }
 
     /// Scores the frame. What fails in a model is told apart from what is wrong with the buffer.
-    fn score(&mut self, buffer: &gst::BufferRef) -> Result<Option<EngineError>, frame::MapError> {
+    fn score(&mut self, buffer: &gst::BufferRef) -> Result<Option<EngineError>, MapError> {
         self.upstream.clear();
         self.upstream.extend(regions(buffer).map(|roi| upstream_face(&roi)));
         let time = buffer.pts().map(Duration::from);

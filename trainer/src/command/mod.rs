@@ -3,6 +3,7 @@
 mod calibrate;
 mod evaluate;
 mod export;
+mod faces;
 mod margin;
 mod synthesize;
 mod train;
@@ -18,6 +19,8 @@ use deepfake_trainer::Result;
 /// What can be done.
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    /// Cuts faces out of videos and pictures; run again with the same folder, it goes on where it was stopped.
+    Faces(faces::Faces),
     /// Trains a network; run again with the same folder, it goes on where it was stopped.
     Train(train::Train),
     /// Finds temperature and thresholds on the validation split of a run and keeps them in its folder.
@@ -35,6 +38,7 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) fn run(self) -> Result<()> {
         match self {
+            Self::Faces(faces) => faces.run(),
             Self::Train(train) => train.run(),
             Self::Calibrate(calibrate) => calibrate.run(),
             Self::Export(export) => export.run(),

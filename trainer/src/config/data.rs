@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::wrong;
+use super::{Set, wrong};
 use crate::error::Result;
 
 /// How data with more faces of one class than of the other is shown.
@@ -26,8 +26,15 @@ pub enum Balance {
 #[serde(deny_unknown_fields)]
 pub struct Data {
     /// Folders, each with `real/` and `fake/` in it; relative to the configuration file. A file belongs to the source video
-    /// that its name says before the first `_`.
+    /// that its name says before the first `_`, or as a `manifest.csv` in the folder says.
+    #[serde(default)]
     pub folders: Vec<PathBuf>,
+    /// Data sets as their owners lay them out. Videos are cut by the `faces` command; sets of face crops are learned from as they are.
+    #[serde(default)]
+    pub sets: Vec<Set>,
+    /// What to do about faces that are nearly the same picture on both sides of the split. Default `warn`.
+    #[serde(default)]
+    pub near_duplicates: NearDuplicates,
     /// Share of the source videos that is kept for validation, (0, 0.5]. Default 0.1.
     #[serde(default = "tenth")]
     pub validation_share: f64,
@@ -72,11 +79,27 @@ pub enum Pseudo {
     Only,
 }
 
+/// About near duplicates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NearDuplicates {
+    /// They are not looked for.
+    Ignore,
+    /// They are named.
+    #[default]
+    Warn,
+    /// Their sources are moved to the training part.
+    Move,
+    /// They are an error.
+    Fail,
+}
+
 impl Data {
     pub(super) fn check(&self) -> Result<()> {
-        if self.folders.is_empty() {
-            return wrong("data.folders", "must name at least one folder");
+        if self.folders.is_empty() && self.sets.is_empty() {
+            return wrong("data.folders", "must name at least one folder, or `data.sets` a set");
         }
+        self.sets.iter().try_for_each(Set::check)?;
         if !(self.validation_share > 0.0 && self.validation_share <= 0.5) {
             return wrong("data.validation_share", "must be above 0 and at most 0.5");
         }

@@ -4,12 +4,14 @@
 mod augment;
 mod data;
 mod export;
+mod faces;
 mod input;
 mod localize;
 mod model;
 mod optim;
 mod regularize;
 mod run;
+mod set;
 mod synthesize;
 mod zoo;
 
@@ -19,14 +21,16 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use augment::Augment;
-pub use data::{Balance, Data, Pseudo};
+pub use data::{Balance, Data, NearDuplicates, Pseudo};
 pub use export::Export;
+pub use faces::{Faces, Format, Which};
 pub use input::{Crop, Grow, Input};
 pub use localize::{Cam, Fusion, Localize};
 pub use model::Model;
 pub use optim::{Method, Optim, Precision};
 pub use regularize::{Fill, PairMap, Regularization, Regularize};
 pub use run::{DeviceChoice, Run};
+pub use set::{Compression, Set, SetKind};
 pub use synthesize::{Sources, Synthesize};
 pub use zoo::{Member, Zoo};
 
@@ -49,7 +53,10 @@ pub struct Config {
     /// What the network sees.
     #[serde(default)]
     pub input: Input,
-    /// How the data's crops lie around a face box; goes into the model's contract.
+    /// How faces are cut out of videos and pictures, where they are cut by ourselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub faces: Option<Faces>,
+    /// How the data's crops lie around a face box; goes into the model's contract. Where there is a table `faces`, it follows from that.
     #[serde(default)]
     pub crop: Crop,
     /// What happens to a face before it is shown.
@@ -100,8 +107,19 @@ impl Config {
             let joined = base.join(&*file);
             *file = std::path::absolute(&joined).map_err(Error::io(&joined))?;
         }
+        config.follow()?;
         config.check()?;
         Ok(config)
+    }
+
+    /// Crops that we cut ourselves are what `faces` says: the one place where the contract learns of it.
+    fn follow(&mut self) -> Result<()> {
+        let Some(faces) = &self.faces else { return Ok(()) };
+        if self.crop != Crop::default() && self.crop != faces.crop() {
+            return wrong("crop", "follows from `faces.margin` and `faces.shift_y` where faces are cut: leave it out");
+        }
+        self.crop = faces.crop();
+        Ok(())
     }
 
     /// SHA-256 of all that changes the weights, as hexadecimal text: of the tables that training reads, but not of where files lie
@@ -110,22 +128,27 @@ impl Config {
         let mut counted = self.clone();
         counted.data.cache_mib = data::cache_mib();
         counted.regularize.maps = None;
+        if let Some(faces) = &mut counted.faces {
+            faces.threads = 0;
+        }
         for file in counted.paths() {
             *file = file.file_name().map_or_else(PathBuf::new, PathBuf::from);
         }
-        let Self { seed, data, model, input, augment, regularize, optim, crop, synthesize, .. } = &counted;
+        let Self { seed, data, faces, model, input, augment, regularize, optim, crop, synthesize, .. } = &counted;
         let pseudo = (data.pseudo != Pseudo::None).then(|| (synthesize.of_fakes(), crop));
         // Every type of the configuration is made of what JSON has.
-        let text =
-            serde_json::to_string(&(seed, data, model, input, augment, regularize, optim, pseudo)).unwrap_or_default();
+        let all = (seed, data, faces, model, input, augment, regularize, optim, pseudo);
+        let text = serde_json::to_string(&all).unwrap_or_default();
         Sha256::digest(text).iter().map(|b| format!("{b:02x}")).collect()
     }
 
     /// Every file and folder that is named.
     fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        let Self { data, model, regularize, zoo, synthesize, .. } = self;
-        let others = zoo.paths().chain(synthesize.paths());
-        data.folders.iter_mut().chain(&mut model.init).chain(&mut regularize.maps).chain(others)
+        let Self { data, faces, model, regularize, zoo, synthesize, .. } = self;
+        let sets = data.sets.iter_mut().flat_map(|s| std::iter::once(&mut s.root).chain(&mut s.originals));
+        let locator = faces.iter_mut().flat_map(|f| &mut f.face_model);
+        let named = data.folders.iter_mut().chain(sets).chain(locator).chain(&mut model.init);
+        named.chain(&mut regularize.maps).chain(zoo.paths()).chain(synthesize.paths())
     }
 
     fn check(&self) -> Result<()> {
@@ -133,6 +156,9 @@ impl Config {
             return wrong("name", "must be made of letters, digits, `.`, `_` and `-`");
         }
         self.data.check()?;
+        if let Some(faces) = &self.faces {
+            faces.check()?;
+        }
         self.model.check()?;
         self.input.check()?;
         self.crop.check()?;

@@ -1,17 +1,23 @@
 //! Faces on disk: which there are, whose they are, and which are kept for validation.
 
+pub mod duplicates;
+pub mod manifest;
 mod order;
 mod pictures;
+pub mod sets;
+mod split;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use deepfake_scoring::geometry::Point;
+use serde::{Deserialize, Serialize};
 
 pub use order::Order;
 pub use pictures::{Picture, Pictures};
+pub use split::{Split, shared_sources, split};
 
-use crate::config::{Pseudo, Sources};
+use crate::config::{Data, Pseudo, Sources};
 use crate::error::{Error, Result};
-use crate::seeded;
 
 /// The extensions of files that are taken for pictures, in lower case.
 const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "bmp", "webp"];
@@ -34,6 +40,11 @@ impl Label {
         }
     }
 
+    /// The one whose folder is so called.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Real, Self::Fake].into_iter().find(|l| l.folder() == name)
+    }
+
     /// The column of the network's output, see [`crate::net::REAL`].
     pub fn column(self) -> i64 {
         match self {
@@ -43,8 +54,42 @@ impl Label {
     }
 }
 
+/// A side of the split that the owners of a data set made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// To learn from.
+    Train,
+    /// To choose by.
+    #[serde(alias = "val")]
+    Validation,
+    /// To measure on, never used in training.
+    Test,
+}
+
+impl Part {
+    /// As configurations and manifests have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Validation => "validation",
+            Self::Test => "test",
+        }
+    }
+
+    /// The part of that name; `val` and `validate` are validation too.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "train" => Some(Self::Train),
+            "validation" | "val" | "validate" => Some(Self::Validation),
+            "test" => Some(Self::Test),
+            _ => None,
+        }
+    }
+}
+
 /// One picture of one face.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Face {
     /// The file.
     pub path: PathBuf,
@@ -56,16 +101,38 @@ pub struct Face {
     pub video: String,
     /// How it was forged, as its data set names the method; empty where that is not known, and for real faces.
     pub method: String,
+    /// Name of the data set; empty where nobody says.
+    pub set: String,
+    /// The side of its owners' split, where they made one.
+    pub part: Option<Part>,
+    /// Right eye, left eye, nose, right and left corner of the mouth (as the person has them) in pixels of the picture, where they are known.
+    pub landmarks: Option<[Point; 5]>,
 }
 
-/// All faces of the folders, sorted by label and path.
+impl Face {
+    /// A face of which no more is known.
+    pub fn new(path: PathBuf, label: Label, source: String, video: String) -> Self {
+        Self { path, label, source, video, method: String::new(), set: String::new(), part: None, landmarks: None }
+    }
+}
+
+/// All faces of the folders, sorted by label and path: those of the folder's [`manifest`], or, where it has none, the pictures in `real/`
+/// and `fake/`.
 ///
 /// # Errors
 ///
-/// A folder that cannot be read, one without `real/` and `fake/`, a class without a picture.
+/// A folder that cannot be read, one without manifest, `real/` and `fake/`, a class without a picture.
 pub fn scan(folders: &[PathBuf]) -> Result<Vec<Face>> {
+    complete(found(folders)?, &list(folders))
+}
+
+fn found(folders: &[PathBuf]) -> Result<Vec<Face>> {
     let mut faces = Vec::new();
     for folder in folders {
+        if let Some(told) = manifest::faces(folder)? {
+            faces.extend(told);
+            continue;
+        }
         let before = faces.len();
         for label in [Label::Real, Label::Fake] {
             let class = folder.join(label.folder());
@@ -78,17 +145,54 @@ pub fn scan(folders: &[PathBuf]) -> Result<Vec<Face>> {
             return Err(Error::Data(text));
         }
     }
+    Ok(faces)
+}
+
+/// All faces that a configuration names: of its folders, and of those of its sets that are pictures of faces already. Real ones only, where
+/// pseudo-fakes take the place of fakes.
+///
+/// # Errors
+///
+/// As [`scan`] and [`sets::list`]; a set of videos, which are to be cut first.
+pub fn faces(data: &Data) -> Result<Vec<Face>> {
+    let real_only = data.pseudo == Pseudo::Only;
+    let mut faces = match &data.folders[..] {
+        [] => Vec::new(),
+        folders if real_only => reals(folders)?,
+        folders => found(folders)?,
+    };
+    for clip in sets::list(&data.sets)? {
+        if clip.media == sets::Media::Video {
+            let text = format!(
+                "{} is a video: cut its faces first (deepfake-trainer faces --config FILE --out FOLDER), then name that folder in \
+                 `data.folders`",
+                clip.path.display()
+            );
+            return Err(Error::Data(text));
+        }
+        if !real_only || clip.label == Label::Real {
+            let sets::Clip { path, label, source, video, method, set, part, .. } = clip;
+            faces.push(Face { method, set, part, ..Face::new(path, label, source, video) });
+        }
+    }
+    if real_only {
+        faces.sort_by(|a, b| a.path.cmp(&b.path));
+        return Ok(faces);
+    }
+    complete(faces, "the data of the configuration")
+}
+
+fn complete(mut faces: Vec<Face>, place: &str) -> Result<Vec<Face>> {
     for label in [Label::Real, Label::Fake] {
         if !faces.iter().any(|f| f.label == label) {
-            let text = format!("there is no {} face in {}", label.folder(), list(folders));
-            return Err(Error::Data(text));
+            return Err(Error::Data(format!("there is no {} face in {place}", label.folder())));
         }
     }
     faces.sort_by(|a, b| (a.label, &a.path).cmp(&(b.label, &b.path)));
     Ok(faces)
 }
 
-/// The real faces alone, of folders with `real/` in them or of pictures; sorted by path.
+/// The real faces alone, of folders with a [`manifest`], with `real/` in them or of pictures; sorted by path.
 ///
 /// # Errors
 ///
@@ -97,8 +201,12 @@ pub fn reals(folders: &[PathBuf]) -> Result<Vec<Face>> {
     let mut faces = Vec::new();
     for folder in folders {
         let before = faces.len();
-        let class = folder.join(Label::Real.folder());
-        pictures_of(if class.is_dir() { &class } else { folder }, Label::Real, &mut faces)?;
+        if let Some(told) = manifest::faces(folder)? {
+            faces.extend(told.into_iter().filter(|f| f.label == Label::Real));
+        } else {
+            let class = folder.join(Label::Real.folder());
+            pictures_of(if class.is_dir() { &class } else { folder }, Label::Real, &mut faces)?;
+        }
         if faces.len() == before {
             return Err(Error::Data(format!("{}: no pictures, and no `real/` with pictures", folder.display())));
         }
@@ -131,11 +239,15 @@ pub fn with_pseudo_fakes(mut faces: Vec<Face>, pseudo: Pseudo, sources: Sources)
 fn pictures_of(folder: &Path, label: Label, faces: &mut Vec<Face>) -> Result<()> {
     for path in pictures_in(folder)? {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let source = stem.split_once('_').map_or(stem.as_str(), |(source, _)| source).to_owned();
-        let video = video_of(&stem).to_owned();
-        faces.push(Face { path, label, source, video, method: String::new() });
+        let (source, video) = (source_of(&stem).to_owned(), video_of(&stem).to_owned());
+        faces.push(Face::new(path, label, source, video));
     }
     Ok(())
+}
+
+/// What a file's name says before the first `_`.
+fn source_of(stem: &str) -> &str {
+    stem.split_once('_').map_or(stem, |(source, _)| source)
 }
 
 /// What is left of a file's name without the number of its frame: digits after the last `_`.
@@ -155,8 +267,7 @@ pub fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut pictures = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
         let path = entry.map_err(Error::io(folder))?.path();
-        let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
-        if extension.is_some_and(|e| EXTENSIONS.contains(&e.as_str())) {
+        if has_extension(&path, &EXTENSIONS) {
             pictures.push(path);
         }
     }
@@ -164,59 +275,10 @@ pub fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(pictures)
 }
 
-/// Faces to learn from and faces to choose by; no source video is in both.
-#[derive(Debug)]
-pub struct Split {
-    /// To learn from.
-    pub train: Vec<Face>,
-    /// To choose the best epoch by.
-    pub validation: Vec<Face>,
-}
-
-/// Splits by source video: which part a source goes to depends on its name and the seed only. `limit` keeps only so many
-/// sources; 0 keeps all.
-///
-/// # Errors
-///
-/// Fewer than two sources, or a part that lacks a class.
-pub fn split(faces: Vec<Face>, share: f64, seed: u64, limit: usize) -> Result<Split> {
-    let mut sources: BTreeMap<String, Vec<Face>> = BTreeMap::new();
-    for face in faces {
-        sources.entry(face.source.clone()).or_default().push(face);
-    }
-    let mut sources: Vec<_> = sources
-        .into_iter()
-        .map(|(name, faces)| {
-            let numbers: Vec<u64> = name.bytes().map(u64::from).collect();
-            (seeded::mixed(seed, "split", &numbers), faces)
-        })
-        .collect();
-    sources.sort_by_key(|(rank, _)| *rank);
-    if limit > 0 {
-        sources.truncate(limit);
-    }
-    if sources.len() < 2 {
-        return Err(Error::Data("all faces are of one source video: nothing can be kept for validation".to_owned()));
-    }
-    let kept = ((sources.len() as f64 * share).round() as usize).clamp(1, sources.len() - 1);
-    let mut parts = [Vec::new(), Vec::new()];
-    for (i, (_, faces)) in sources.into_iter().enumerate() {
-        parts[usize::from(i < kept)].extend(faces);
-    }
-    let [train, validation] = parts;
-    for (part, what) in [(&train, "training"), (&validation, "validation")] {
-        for label in [Label::Real, Label::Fake] {
-            if !part.iter().any(|f| f.label == label) {
-                let text = format!(
-                    "after the split by source video the {what} part has no {} face: give more source videos or another \
-                     `data.validation_share`",
-                    label.folder()
-                );
-                return Err(Error::Data(text));
-            }
-        }
-    }
-    Ok(Split { train, validation })
+/// Whether a file's name ends in one of them, which are in lower case.
+fn has_extension(path: &Path, extensions: &[&str]) -> bool {
+    let own = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
+    own.is_some_and(|e| extensions.contains(&e.as_str()))
 }
 
 /// How many faces and source videos, in words.

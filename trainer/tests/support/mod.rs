@@ -3,6 +3,7 @@
 #![allow(dead_code, missing_docs, clippy::unwrap_used)] // each test file uses a part
 
 pub(crate) mod formula;
+pub(crate) mod video;
 
 use std::path::{Path, PathBuf};
 

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 /// Why the pixels of a buffer cannot be read.
 #[derive(Debug, Error)]
-pub(crate) enum MapError {
+pub enum MapError {
     /// The format is not one of [`PixelFormat::ALL`].
     #[error("the format {0} is not read here")]
     Format(String),
@@ -28,7 +28,7 @@ pub(crate) enum MapError {
 
 /// What the caps say of every frame.
 #[derive(Clone, Debug)]
-pub(crate) struct FrameFormat {
+pub struct FrameFormat {
     info: gst_video::VideoInfo,
     format: PixelFormat,
     colorimetry: Colorimetry,
@@ -41,7 +41,7 @@ impl FrameFormat {
     /// # Errors
     ///
     /// Formats and interlace modes that are not read.
-    pub(crate) fn new(info: &gst_video::VideoInfo) -> Result<Self, MapError> {
+    pub fn new(info: &gst_video::VideoInfo) -> Result<Self, MapError> {
         use gst_video::VideoInterlaceMode as Mode;
         let name = info.format().to_str();
         let format = PixelFormat::from_name(name).ok_or_else(|| MapError::Format(name.to_string()))?;
@@ -53,7 +53,7 @@ impl FrameFormat {
     }
 
     /// As the caps say.
-    pub(crate) fn info(&self) -> &gst_video::VideoInfo {
+    pub fn info(&self) -> &gst_video::VideoInfo {
         &self.info
     }
 
@@ -62,11 +62,7 @@ impl FrameFormat {
     /// # Errors
     ///
     /// Buffers that cannot be mapped or are too small for the caps.
-    pub(crate) fn with_view<T>(
-        &self,
-        buffer: &gst::BufferRef,
-        read: impl FnOnce(&FrameView<'_>) -> T,
-    ) -> Result<T, MapError> {
+    pub fn with_view<T>(&self, buffer: &gst::BufferRef, read: impl FnOnce(&FrameView<'_>) -> T) -> Result<T, MapError> {
         let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &self.info)?;
         let mut planes = [Plane { data: &[], stride: 0 }; 4];
         let count = frame.n_planes().min(4) as usize;
@@ -154,7 +150,7 @@ fn chroma_site(info: &gst_video::VideoInfo) -> ChromaSite {
 }
 
 /// The caps of everything that is read, from the one list of formats.
-pub(crate) fn caps() -> gst::Caps {
+pub fn caps() -> gst::Caps {
     let formats = PixelFormat::ALL.into_iter().map(|f| gst_video::VideoFormat::from_string(f.name()));
     gst_video::VideoCapsBuilder::new().format_list(formats).build()
 }

@@ -1,0 +1,10 @@
+//! GStreamer's decoded video as frames that `deepfake-scoring` reads: what the element and the trainer have in common, so that both
+//! see the same numbers in the same buffers.
+
+#![warn(clippy::unwrap_used)]
+
+mod upright;
+mod view;
+
+pub use upright::link_upright;
+pub use view::{FrameFormat, MapError, caps};
