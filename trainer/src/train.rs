@@ -5,7 +5,6 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Reduction, Tensor, no_grad};
 
 use crate::checkpoint::{self, Best, Progress, RunFolder};
@@ -106,7 +105,7 @@ pub fn train(config: &Config, run: &Path, limits: Limits) -> Result<Outcome> {
     }
     let progress = Progress {
         config: config.digest(),
-        data: names_digest(&faces, &validation),
+        data: data::names_digest(&faces, &validation),
         maps: maps.as_ref().map(|m| m.digest().to_owned()),
         epoch: 0,
         step: 0,
@@ -366,7 +365,12 @@ pub fn validation_of(folder: &RunFolder) -> Result<Validation> {
     }
 }
 
-fn split(config: &Config) -> Result<data::Split> {
+/// The faces that the configuration names, split.
+///
+/// # Errors
+///
+/// Those of [`data::scan`] and [`data::split`].
+pub fn split(config: &Config) -> Result<data::Split> {
     let Data { folders, validation_share, limit_sources, pseudo, .. } = &config.data;
     let faces = if *pseudo == Pseudo::Only { data::reals(folders)? } else { data::scan(folders)? };
     let faces = data::with_pseudo_fakes(faces, *pseudo, config.synthesize.sources);
@@ -411,16 +415,4 @@ fn ranking_loss(logits: &Tensor) -> Result<Tensor> {
     let half = fakeness.size1()? / 2;
     let gap = fakeness.f_narrow(0, 0, half)?.f_sub(&fakeness.f_narrow(0, half, half)?)?;
     Ok(gap.f_softplus()?.f_mean(Kind::Float)?)
-}
-
-/// Which faces a run has seen: file names and labels, not folders, so that moved data is still the same data.
-fn names_digest(train: &[Face], validation: &[Face]) -> String {
-    let mut hash = Sha256::new();
-    for (part, faces) in [("train", train), ("validation", validation)] {
-        for face in faces {
-            let name = face.path.file_name().unwrap_or_default().to_string_lossy();
-            hash.update(format!("{part}/{}/{name}\n", face.label.folder()));
-        }
-    }
-    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
 }

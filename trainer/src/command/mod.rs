@@ -3,9 +3,11 @@
 mod calibrate;
 mod evaluate;
 mod export;
+mod localize;
 mod margin;
 mod synthesize;
 mod train;
+mod zoo;
 
 use std::path::Path;
 
@@ -18,6 +20,10 @@ use deepfake_trainer::Result;
 /// What can be done.
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    /// Trains the detectors whose attention tells the primary regions of faces.
+    Zoo(zoo::Zoo),
+    /// Makes the maps of primary regions that `regularize.kind = "primary_regions"` erases by.
+    Localize(localize::Localize),
     /// Trains a network; run again with the same folder, it goes on where it was stopped.
     Train(train::Train),
     /// Finds temperature and thresholds on the validation split of a run and keeps them in its folder.
@@ -35,6 +41,8 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) fn run(self) -> Result<()> {
         match self {
+            Self::Zoo(zoo) => zoo.run(),
+            Self::Localize(localize) => localize.run(),
             Self::Train(train) => train.run(),
             Self::Calibrate(calibrate) => calibrate.run(),
             Self::Export(export) => export.run(),

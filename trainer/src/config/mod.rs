@@ -29,6 +29,7 @@ pub use synthesize::{Sources, Synthesize};
 pub use zoo::{Member, Zoo};
 
 use crate::error::{Error, Result};
+use crate::hash;
 
 /// A training run. Every key that is left out has the default told here; unknown keys are errors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -113,7 +114,7 @@ impl Config {
         // Every type of the configuration is made of what JSON has.
         let text =
             serde_json::to_string(&(seed, data, model, input, augment, regularize, optim, pseudo)).unwrap_or_default();
-        Sha256::digest(text).iter().map(|b| format!("{b:02x}")).collect()
+        hash::hex(Sha256::digest(text))
     }
 
     /// Every file and folder that is named.

@@ -9,8 +9,11 @@ use std::path::{Path, PathBuf};
 pub use order::{Order, Pairing};
 pub use pictures::{Picture, Pictures};
 
+use sha2::{Digest, Sha256};
+
 use crate::config::{Pseudo, Sources};
 use crate::error::{Error, Result};
+use crate::hash;
 use crate::seeded;
 
 /// The extensions of files that are taken for pictures, in lower case.
@@ -214,6 +217,25 @@ pub fn split(faces: Vec<Face>, share: f64, seed: u64, limit: usize) -> Result<Sp
         }
     }
     Ok(Split { train, validation })
+}
+
+impl Split {
+    /// [`names_digest`] of the two parts.
+    pub fn digest(&self) -> String {
+        names_digest(&self.train, &self.validation)
+    }
+}
+
+/// SHA-256 of which faces a run sees: file names and labels, not folders, so that moved data is still the same data.
+pub fn names_digest(train: &[Face], validation: &[Face]) -> String {
+    let mut hash = Sha256::new();
+    for (part, faces) in [("train", train), ("validation", validation)] {
+        for face in faces {
+            let name = face.path.file_name().unwrap_or_default().to_string_lossy();
+            hash.update(format!("{part}/{}/{name}\n", face.label.folder()));
+        }
+    }
+    hash::hex(hash.finalize())
 }
 
 /// How many faces and source videos, in words.
