@@ -5,7 +5,7 @@
 //! [`frame`] (borrowed planes) → [`locate`] (or boxes from upstream) → [`track`] → [`crop`] (straight from the planes
 //! to the tensor) → [`session`] (ONNX Runtime) → [`score`] (logit and map) → [`verdict`] (per track); [`engine`] ties
 //! them together. [`contract`] is what a model says about itself, [`onnx`] the part of the file format that is read
-//! and written here.
+//! and written here, [`heat`] the colours that evidence is painted in.
 //!
 //! Nothing here knows GStreamer.
 
@@ -16,6 +16,7 @@ pub mod crop;
 pub mod engine;
 pub mod frame;
 pub mod geometry;
+pub mod heat;
 pub mod locate;
 pub mod model;
 pub mod onnx;

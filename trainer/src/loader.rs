@@ -131,7 +131,7 @@ impl<'a> Loader<'a> {
     ) -> Result<()> {
         let own = indices[at];
         let Showing::Augmented { augment, regularize, seed, epoch, pairs } = showing else {
-            return augmenter.apply(&*self.picture(own, [own; 2], 0)?, &Plan::PLAIN, None, out);
+            return augmenter.apply(&*self.plain(own)?, &Plan::PLAIN, None, out);
         };
         let half = indices.len() / 2;
         let pair = if pairs { [indices[at % half], indices[at % half + half]] } else { [own; 2] };
@@ -146,6 +146,15 @@ impl<'a> Loader<'a> {
         // An epoch more than those done: what is shown plain has none.
         let picture = self.picture(own, pair, epoch as u64 + 1)?;
         augmenter.apply(&picture, &plan, erase.as_ref(), out)
+    }
+
+    /// What is shown of a face as it is; of a pseudo-fake, which is made anew at each draw, always the same one.
+    ///
+    /// # Errors
+    ///
+    /// A picture that cannot be read.
+    pub fn plain(&self, index: usize) -> Result<Arc<Picture>> {
+        self.picture(index, [index; 2], 0)
     }
 
     /// The face's file, or the pseudo-fake that is made for its pair.

@@ -53,6 +53,11 @@ pub fn keys(faces: &[Face]) -> Result<Vec<Key>> {
     faces.par_iter().map(key).collect()
 }
 
+/// SHA-256 over keys.
+pub fn digest(keys: &[Key]) -> Key {
+    Sha256::digest(keys.as_flattened()).into()
+}
+
 /// What maps were made from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Source {
@@ -96,6 +101,8 @@ pub struct Index {
     pub shards: Vec<String>,
     /// Maps in all.
     pub faces: usize,
+    /// [`digest`] of the keys of all faces that were asked for, also of those that cannot be read.
+    pub of: String,
     /// Mean share of the picture that is a primary region, of real faces and of fakes.
     pub support: [f64; 2],
 }
@@ -103,7 +110,7 @@ pub struct Index {
 impl Index {
     /// Of a folder without shards.
     pub fn begun(source: Source) -> Self {
-        Self { version: VERSION, source, shards: Vec::new(), faces: 0, support: [0.0; 2] }
+        Self { version: VERSION, source, shards: Vec::new(), faces: 0, of: String::new(), support: [0.0; 2] }
     }
 
     /// Whether every map is there.

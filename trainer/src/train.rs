@@ -5,7 +5,6 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use tch::{Device, Tensor, no_grad};
 
 use crate::checkpoint::{self, Best, Progress, RunFolder};
@@ -119,7 +118,7 @@ pub fn train(config: &Config, run: &Path, limits: Limits) -> Result<Outcome> {
     }
     let progress = Progress {
         config: config.digest(),
-        data: names_digest(&faces, &validation),
+        data: data::names_digest(&faces, &validation),
         maps: maps.as_ref().map(|m| m.digest().to_owned()),
         epoch: 0,
         step: 0,
@@ -374,7 +373,12 @@ pub fn validation_of(folder: &RunFolder) -> Result<Validation> {
 }
 
 /// The faces of a configuration, split. Near duplicates across the split are told where there is a log.
-pub(crate) fn split(config: &Config, log: Option<&Log>) -> Result<data::Split> {
+///
+/// # Errors
+///
+/// Those of [`data::faces`] and [`data::split()`]; faces cut in another way than the contract says; near duplicates where they are an
+/// error.
+pub fn split(config: &Config, log: Option<&Log>) -> Result<data::Split> {
     faces::check_crop(config)?;
     let Data { validation_share, limit_sources, near_duplicates, pseudo, .. } = config.data;
     let faces = data::with_pseudo_fakes(data::faces(&config.data)?, pseudo, config.synthesize.sources);
@@ -420,16 +424,4 @@ pub fn validate(
         Ok(())
     })?;
     Ok(Validation { logits, fake: faces.iter().map(|f| f.label == data::Label::Fake).collect() })
-}
-
-/// Which faces a run has seen: file names and labels, not folders, so that moved data is still the same data.
-fn names_digest(train: &[Face], validation: &[Face]) -> String {
-    let mut hash = Sha256::new();
-    for (part, faces) in [("train", train), ("validation", validation)] {
-        for face in faces {
-            let name = face.path.file_name().unwrap_or_default().to_string_lossy();
-            hash.update(format!("{part}/{}/{name}\n", face.label.folder()));
-        }
-    }
-    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
 }

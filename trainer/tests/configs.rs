@@ -21,7 +21,7 @@ fn every_example_can_be_used() {
         names.push(config.name);
     }
     names.sort();
-    assert_eq!(names, ["minimal", "scorer", "synthesize"]);
+    assert_eq!(names, ["minimal", "primary-regions", "scorer", "synthesize"]);
 }
 
 #[test]

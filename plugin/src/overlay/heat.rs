@@ -1,7 +1,9 @@
 //! The evidence map as a picture.
 //!
-//! Red speaks for fake, blue for real; what says nothing is clear. Colour is full at [`FULL`] logits or, where a map has
+//! In the colours of [`deepfake_scoring::heat`]. Colour is full at [`FULL`] logits or, where a map has
 //! more, at what 95 of 100 of its values stay below: noise is never blown up, nor can one value drown the others.
+
+use deepfake_scoring::heat::colour;
 
 use super::blend::{Area, Argb, Picture};
 use crate::meta::RegionMap;
@@ -9,8 +11,6 @@ use crate::meta::RegionMap;
 /// Odds of twenty to one.
 const FULL: f32 = 3.0;
 const QUANTILE: f32 = 0.95;
-const FAKE: [f32; 3] = [225.0, 29.0, 24.0];
-const REAL: [f32; 3] = [30.0, 98.0, 235.0];
 /// Steps of colour to each side.
 const STEPS: usize = 256;
 
@@ -65,10 +65,8 @@ fn full_scale(values: &[f32]) -> f32 {
 /// From full blue over nothing to full red.
 fn colours(opacity: f32) -> [Argb; 2 * STEPS + 1] {
     std::array::from_fn(|step| {
-        let value = step as f32 / STEPS as f32 - 1.0;
-        let alpha = opacity * value.abs();
-        let [r, g, b] = if value > 0.0 { FAKE } else { REAL }.map(|c| (c * alpha).round() as u8);
-        Argb::from_be_bytes([(255.0 * alpha).round() as u8, r, g, b])
+        let [r, g, b, alpha] = colour(step as f32 / STEPS as f32 - 1.0, opacity);
+        Argb::from_be_bytes([alpha, r, g, b])
     })
 }
 

@@ -4,9 +4,11 @@ mod calibrate;
 mod evaluate;
 mod export;
 mod faces;
+mod localize;
 mod margin;
 mod synthesize;
 mod train;
+mod zoo;
 
 use std::path::Path;
 
@@ -21,6 +23,10 @@ use deepfake_trainer::Result;
 pub(crate) enum Command {
     /// Cuts faces out of videos and pictures; run again with the same folder, it goes on where it was stopped.
     Faces(faces::Faces),
+    /// Trains the detectors whose attention tells the primary regions of faces.
+    Zoo(zoo::Zoo),
+    /// Makes the maps of primary regions that `regularize.kind = "primary_regions"` erases by.
+    Localize(localize::Localize),
     /// Trains a network; run again with the same folder, it goes on where it was stopped.
     Train(train::Train),
     /// Finds temperature and thresholds on the validation split of a run and keeps them in its folder.
@@ -39,6 +45,8 @@ impl Command {
     pub(crate) fn run(self) -> Result<()> {
         match self {
             Self::Faces(faces) => faces.run(),
+            Self::Zoo(zoo) => zoo.run(),
+            Self::Localize(localize) => localize.run(),
             Self::Train(train) => train.run(),
             Self::Calibrate(calibrate) => calibrate.run(),
             Self::Export(export) => export.run(),

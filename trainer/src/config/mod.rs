@@ -35,6 +35,7 @@ pub use synthesize::{Sources, Synthesize};
 pub use zoo::{Member, Zoo};
 
 use crate::error::{Error, Result};
+use crate::hash;
 
 /// A training run. Every key that is left out has the default told here; unknown keys are errors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -138,8 +139,7 @@ impl Config {
         let pseudo = (data.pseudo != Pseudo::None).then(|| (synthesize.of_fakes(), crop));
         // Every type of the configuration is made of what JSON has.
         let all = (seed, data, faces, model, input, augment, regularize, optim, pseudo);
-        let text = serde_json::to_string(&all).unwrap_or_default();
-        Sha256::digest(text).iter().map(|b| format!("{b:02x}")).collect()
+        hash::hex(Sha256::digest(serde_json::to_string(&all).unwrap_or_default()))
     }
 
     /// Every file and folder that is named.

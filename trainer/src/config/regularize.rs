@@ -45,6 +45,18 @@ pub enum Regularization {
     HideAndSeek,
 }
 
+impl Regularization {
+    /// As a configuration names it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::PrimaryRegions => "primary_regions",
+            Self::RandomErasing => "random_erasing",
+            Self::HideAndSeek => "hide_and_seek",
+        }
+    }
+}
+
 /// What is put where something was erased.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

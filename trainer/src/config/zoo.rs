@@ -8,11 +8,14 @@ use super::{Config, Localize, Model, Regularize, wrong};
 use crate::error::{Error, Result};
 use crate::net::Backbone;
 
+/// One of each family that a CPU can train.
+const DEFAULT: [Backbone; 3] = [Backbone::MobilenetV3Small, Backbone::Resnet18, Backbone::EfficientnetB0];
+
 /// The detectors of stage 1. They learn from the same split as the model itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Zoo {
-    /// At least two. Default: one of each family that a CPU can train.
+    /// At least two. Default: `mobilenet_v3_small`, `resnet18` and `efficientnet_b0`.
     pub members: Vec<Member>,
 }
 
@@ -24,6 +27,8 @@ pub struct Member {
     pub backbone: Backbone,
     /// Of its folder; the backbone's where left out. Two members need two names.
     pub name: Option<String>,
+    /// `model.width`, taken over from the model itself where that is the same network.
+    pub width: Option<f64>,
     /// `input.size`; inputs do not grow then.
     pub size: Option<usize>,
     /// `optim.epochs`.
@@ -39,14 +44,21 @@ pub struct Member {
 impl Member {
     /// One of that backbone, as the configuration says otherwise.
     pub const fn new(backbone: Backbone) -> Self {
-        Self { backbone, name: None, size: None, epochs: None, batch: None, learning_rate: None, init: None }
+        Self {
+            backbone,
+            name: None,
+            width: None,
+            size: None,
+            epochs: None,
+            batch: None,
+            learning_rate: None,
+            init: None,
+        }
     }
 
     /// What its folder is called.
     pub fn name(&self) -> String {
-        // A backbone is written as one word.
-        let backbone = || serde_json::to_value(self.backbone).ok().and_then(|v| v.as_str().map(str::to_owned));
-        self.name.clone().or_else(backbone).unwrap_or_default()
+        self.name.clone().unwrap_or_else(|| self.backbone.name().to_owned())
     }
 
     /// How it is trained. The keys that only the model itself reads are at their defaults, so that changing them leaves the zoo
@@ -58,6 +70,7 @@ impl Member {
             // Its width and stem say nothing about another network.
             own.model = Model { backbone: self.backbone, dropout: own.model.dropout, ..Model::default() };
         }
+        own.model.width = self.width.or(own.model.width);
         own.model.init.clone_from(&self.init);
         if let Some(size) = self.size {
             own.input.size = size;
@@ -75,7 +88,7 @@ impl Member {
 
 impl Default for Zoo {
     fn default() -> Self {
-        Self { members: [Backbone::MobilenetV3Small].map(Member::new).to_vec() }
+        Self { members: DEFAULT.map(Member::new).to_vec() }
     }
 }
 

@@ -12,12 +12,15 @@ use std::path::{Path, PathBuf};
 use deepfake_scoring::geometry::Point;
 use serde::{Deserialize, Serialize};
 
+use sha2::{Digest, Sha256};
+
 pub use order::Order;
 pub use pictures::{Picture, Pictures};
 pub use split::{Split, shared_sources, split};
 
 use crate::config::{Data, Pseudo, Sources};
 use crate::error::{Error, Result};
+use crate::hash;
 
 /// The extensions of files that are taken for pictures, in lower case.
 const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "bmp", "webp"];
@@ -279,6 +282,25 @@ pub fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>> {
 fn has_extension(path: &Path, extensions: &[&str]) -> bool {
     let own = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
     own.is_some_and(|e| extensions.contains(&e.as_str()))
+}
+
+impl Split {
+    /// [`names_digest`] of the two parts.
+    pub fn digest(&self) -> String {
+        names_digest(&self.train, &self.validation)
+    }
+}
+
+/// SHA-256 of which faces a run sees: file names and labels, not folders, so that moved data is still the same data.
+pub fn names_digest(train: &[Face], validation: &[Face]) -> String {
+    let mut hash = Sha256::new();
+    for (part, faces) in [("train", train), ("validation", validation)] {
+        for face in faces {
+            let name = face.path.file_name().unwrap_or_default().to_string_lossy();
+            hash.update(format!("{part}/{}/{name}\n", face.label.folder()));
+        }
+    }
+    hash::hex(hash.finalize())
 }
 
 /// How many faces and source videos, in words.

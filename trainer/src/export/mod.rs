@@ -107,6 +107,7 @@ pub fn export_run(folder: &RunFolder, said: Option<&Config>, path: &Path) -> Res
     let progress = checkpoint::progress(folder)?;
     let best = progress.as_ref().and_then(|p| p.best);
     let best = best.ok_or_else(|| Error::checkpoint(&folder.checkpoint(), "tells of no best epoch"))?;
+    let maps = progress.as_ref().and_then(|p| p.maps.as_ref()).map_or_else(String::new, |m| format!(", maps {m}"));
     let calibration = folder.read_calibration()?;
     if calibration.is_none() {
         tracing::warn!("the run is not calibrated: the model gets temperature 1 and the default thresholds");
@@ -116,6 +117,7 @@ pub fn export_run(folder: &RunFolder, said: Option<&Config>, path: &Path) -> Res
         ("trainer", format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))),
         ("config", config.digest()),
         ("backbone", config.model.backbone.to_string()),
+        ("regularization", format!("{}{maps}", config.regularize.kind.name())),
         ("epoch", best.epoch.to_string()),
         ("validation_auc", format!("{:.4}", best.auc)),
         ("date", today()),

@@ -113,7 +113,7 @@ pub fn variants(folder: &RunFolder, path: &Path, wanted: &Export) -> Result<Vec<
         return Ok(Vec::new());
     }
     let (config, ..) = checkpoint::open_best(folder)?;
-    let mut split = train::split(&config)?;
+    let mut split = train::split(&config, None)?;
     split.train.shuffle(&mut seeded::generator(config.seed, "calibration faces", &[]));
     split.train.truncate(wanted.calibration_faces);
     let whole = Model::read(path)?;
