@@ -2,7 +2,9 @@
 //! checks.
 
 mod augment;
+mod calibrate;
 mod data;
+mod evaluate;
 mod input;
 mod localize;
 mod model;
@@ -18,7 +20,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use augment::Augment;
+pub use calibrate::{Calibrate, Level};
 pub use data::{Balance, Data, Pseudo};
+pub use evaluate::{Contender, Evaluate, SetKind, TestSet};
 pub use input::{Crop, Grow, Input};
 pub use localize::{Cam, Fusion, Localize};
 pub use model::Model;
@@ -71,6 +75,12 @@ pub struct Config {
     /// Where and with what it runs; none of it changes the result.
     #[serde(default)]
     pub run: Run,
+    /// Which errors the thresholds are set for.
+    #[serde(default)]
+    pub calibrate: Calibrate,
+    /// What the model is measured on.
+    #[serde(default)]
+    pub evaluate: Evaluate,
     /// Said in the model's contract and card as `provenance.*`: `licence`, `data`, ...
     #[serde(default)]
     pub provenance: std::collections::BTreeMap<String, String>,
@@ -118,8 +128,8 @@ impl Config {
 
     /// Every file and folder that is named.
     fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        let Self { data, model, regularize, zoo, synthesize, .. } = self;
-        let others = zoo.paths().chain(synthesize.paths());
+        let Self { data, model, regularize, zoo, synthesize, evaluate, .. } = self;
+        let others = zoo.paths().chain(synthesize.paths()).chain(evaluate.paths());
         data.folders.iter_mut().chain(&mut model.init).chain(&mut regularize.maps).chain(others)
     }
 
@@ -138,6 +148,8 @@ impl Config {
         self.synthesize.check()?;
         self.optim.check()?;
         self.run.check()?;
+        self.calibrate.check()?;
+        self.evaluate.check()?;
         if self.optim.pair_weight > 0.0 && !self.data.pairs {
             return wrong("optim.pair_weight", "needs `data.pairs`");
         }

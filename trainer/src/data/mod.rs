@@ -64,6 +64,22 @@ pub struct Face {
 ///
 /// A folder that cannot be read, one without `real/` and `fake/`, a class without a picture.
 pub fn scan(folders: &[PathBuf]) -> Result<Vec<Face>> {
+    let faces = scan_any(folders)?;
+    for label in [Label::Real, Label::Fake] {
+        if !faces.iter().any(|f| f.label == label) {
+            let text = format!("there is no {} face in {}", label.folder(), list(folders));
+            return Err(Error::Data(text));
+        }
+    }
+    Ok(faces)
+}
+
+/// As [`scan`], of folders that together may lack one of the classes.
+///
+/// # Errors
+///
+/// A folder that cannot be read, one without a picture in `real/` or `fake/`.
+pub fn scan_any(folders: &[PathBuf]) -> Result<Vec<Face>> {
     let mut faces = Vec::new();
     for folder in folders {
         let before = faces.len();
@@ -75,12 +91,6 @@ pub fn scan(folders: &[PathBuf]) -> Result<Vec<Face>> {
         }
         if faces.len() == before {
             let text = format!("{}: no pictures in `real/` or `fake/`", folder.display());
-            return Err(Error::Data(text));
-        }
-    }
-    for label in [Label::Real, Label::Fake] {
-        if !faces.iter().any(|f| f.label == label) {
-            let text = format!("there is no {} face in {}", label.folder(), list(folders));
             return Err(Error::Data(text));
         }
     }
@@ -216,6 +226,16 @@ pub fn split(faces: Vec<Face>, share: f64, seed: u64, limit: usize) -> Result<Sp
         }
     }
     Ok(Split { train, validation })
+}
+
+/// The video of each face, as numbers from 0 in the order in which videos first occur. A real and a fake video of one name are two.
+pub fn videos(faces: &[Face]) -> Vec<usize> {
+    let mut seen = BTreeMap::new();
+    let mut number = |face: &Face| {
+        let next = seen.len();
+        *seen.entry((face.label, face.source.clone(), face.video.clone())).or_insert(next)
+    };
+    faces.iter().map(&mut number).collect()
 }
 
 /// How many faces and source videos, in words.
