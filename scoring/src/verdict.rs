@@ -12,7 +12,7 @@ pub const MEMORY_FRAMES: u32 = 64;
 /// A verdict is left only after the score has gone back over its threshold by this much.
 pub const HYSTERESIS: f32 = 0.05;
 /// Logits beyond it say nothing more (one in 10¹³); a single absurd frame must not outweigh a track.
-const MAX_LOGIT: f32 = 30.0;
+pub const MAX_LOGIT: f32 = 30.0;
 
 /// What the score of a track speaks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

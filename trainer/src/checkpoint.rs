@@ -126,6 +126,21 @@ impl RunFolder {
         write_atomically(&self.calibration(), &text)
     }
 
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder of kept scores, see [`crate::evaluate::Ledger`].
+    pub fn scores(&self) -> PathBuf {
+        self.path.join("scores")
+    }
+
+    /// What was measured, see [`crate::evaluate::Evaluation`].
+    pub fn evaluation(&self) -> PathBuf {
+        self.path.join("evaluation.json")
+    }
+
     /// One JSON object a line.
     pub fn log(&self) -> PathBuf {
         self.path.join("log.jsonl")
@@ -207,15 +222,24 @@ pub fn progress(folder: &RunFolder) -> Result<Option<Progress>> {
     serde_json::from_str(text).map(Some).map_err(|e| Error::checkpoint(&path, e.to_string()))
 }
 
+/// The configuration that a run was begun with.
+///
+/// # Errors
+///
+/// A file that cannot be read.
+pub fn read_config(folder: &RunFolder) -> Result<Config> {
+    let path = folder.config();
+    let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+    serde_json::from_str(&text).map_err(|e| Error::checkpoint(&path, e.to_string()))
+}
+
 /// The result of a run: its configuration and the network with the weights of the best epoch.
 ///
 /// # Errors
 ///
 /// A folder without a run, or whose run has not yet had a best epoch; files that cannot be read.
 pub fn open_best(folder: &RunFolder) -> Result<(Config, Net, Params)> {
-    let path = folder.config();
-    let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
-    let config: Config = serde_json::from_str(&text).map_err(|e| Error::checkpoint(&path, e.to_string()))?;
+    let config = read_config(folder)?;
     let (net, mut params) = Net::blank(&config.model)?;
     let path = folder.best();
     params.assign(&read_tensors(&path)?, &path)?;

@@ -50,6 +50,8 @@ pub struct Validation {
     pub logits: Vec<f64>,
     /// Which of them are fake.
     pub fake: Vec<bool>,
+    /// Which video each is of, see [`data::videos`].
+    pub videos: Vec<usize>,
 }
 
 /// Trains as `config` says, in the run folder `run`; goes on where a run of the same configuration was stopped.
@@ -423,5 +425,6 @@ pub fn validate(
         }
         Ok(())
     })?;
-    Ok(Validation { logits, fake: faces.iter().map(|f| f.label == data::Label::Fake).collect() })
+    let fake = faces.iter().map(|f| f.label == data::Label::Fake).collect();
+    Ok(Validation { logits, fake, videos: data::videos(faces) })
 }

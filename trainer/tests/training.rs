@@ -4,14 +4,11 @@ mod support;
 
 use std::process::{Command, Output};
 
-use deepfake_scoring::model::Model;
-use deepfake_scoring::score::Scorer;
-use deepfake_scoring::session::SessionOptions;
 use deepfake_trainer::checkpoint::{RunFolder, progress};
-use deepfake_trainer::evaluate::Region;
+use deepfake_trainer::config::{Contender, Evaluate, TestSet};
+use deepfake_trainer::evaluate::Judge;
 use deepfake_trainer::train::{Limits, train, validation_of};
 use deepfake_trainer::{data, evaluate};
-use indicatif::ProgressBar;
 use support::{config, text, write_faces};
 
 /// SAM on weighed classes, at most two faces of a video.
@@ -47,7 +44,7 @@ fn from_faces_to_a_model_that_the_engine_scores_alike() {
         &["evaluate", "--model", "tiny.onnx", "--faces", "faces", "--out", "s.csv", "--max-failed", "0.02"],
         folder,
     ));
-    assert!(told.contains("1 without a score"), "{told}");
+    assert!(told.contains("1 without a score") && told.contains("s900_broken.jpg"), "{told}");
     assert_eq!(std::fs::read_to_string(folder.join("s.csv")).unwrap().lines().count(), 97);
 
     // What the trainer said of its validation faces is what the engine says of the same files.
@@ -57,16 +54,20 @@ fn from_faces_to_a_model_that_the_engine_scores_alike() {
     assert!(auc > 0.8, "nothing was learned: validation AUC {auc}");
     let faces = data::split(data::scan(&[folder.join("faces")]).unwrap(), 0.25, 1, 0).unwrap().validation;
     let faces: Vec<_> = faces.into_iter().filter(|f| !f.path.ends_with("s900_broken.jpg")).collect();
-    let model = Model::read(&folder.join("tiny.onnx")).unwrap();
-    let mut scorer = Scorer::new(&model, None, &SessionOptions::default()).unwrap();
-    let (scored, failed) = evaluate::score(&mut scorer, &faces, Region::Whole, 0.0, &ProgressBar::hidden()).unwrap();
-    assert_eq!((scored.len(), failed), (validation.logits.len(), 0));
-    for (face, (logit, fake)) in scored.iter().zip(validation.logits.iter().zip(&validation.fake)) {
-        assert_eq!(face.fake, *fake);
-        assert!((face.logit - logit).abs() < 1e-3, "{}: {} and {logit}", face.path, face.logit);
+    let tiny = Contender { name: "tiny".to_owned(), file: folder.join("tiny.onnx"), contract: None };
+    let set =
+        TestSet { name: "faces".to_owned(), folders: vec![folder.join("faces")], frames: 1, ..TestSet::default() };
+    let table = Evaluate { sets: vec![set], max_failed: 0.02, bootstrap: 100, ..Evaluate::default() };
+    let scored = evaluate::evaluate(&table, &tiny, None).unwrap().scores;
+    let logit_of = |face: &data::Face| scored.iter().find(|s| face.path.display().to_string() == s.path).unwrap();
+    for (face, (logit, fake)) in faces.iter().zip(validation.logits.iter().zip(&validation.fake)) {
+        let said = logit_of(face);
+        assert_eq!(said.fake, *fake);
+        assert!((said.logit - logit).abs() < 1e-3, "{}: {} and {logit}", said.path, said.logit);
     }
 
     // Its contract is what the run was.
+    let scorer = Judge::open(&tiny).unwrap().scorer;
     let contract = scorer.contract();
     assert_eq!((contract.input.width, contract.input.height), (Some(48), Some(48)));
     assert!(contract.score.temperature != 1.0 && contract.provenance["config"].len() == 64);

@@ -2,9 +2,11 @@
 //! checks.
 
 mod augment;
+mod calibrate;
 mod data;
 mod export;
 mod faces;
+mod evaluate;
 mod input;
 mod localize;
 mod model;
@@ -21,7 +23,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use augment::Augment;
+pub use calibrate::{Calibrate, Level};
 pub use data::{Balance, Data, NearDuplicates, Pseudo};
+pub use evaluate::{Contender, Evaluate, SetKind, TestSet};
 pub use export::Export;
 pub use faces::{Faces, Format, Which};
 pub use input::{Crop, Grow, Input};
@@ -84,6 +88,12 @@ pub struct Config {
     /// What is exported beside the 32-bit file.
     #[serde(default)]
     pub export: Export,
+    /// Which errors the thresholds are set for.
+    #[serde(default)]
+    pub calibrate: Calibrate,
+    /// What the model is measured on.
+    #[serde(default)]
+    pub evaluate: Evaluate,
     /// Said in the model's contract and card as `provenance.*`: `licence`, `data`, ...
     #[serde(default)]
     pub provenance: std::collections::BTreeMap<String, String>,
@@ -144,11 +154,11 @@ impl Config {
 
     /// Every file and folder that is named.
     fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        let Self { data, faces, model, regularize, zoo, synthesize, .. } = self;
+        let Self { data, faces, model, regularize, zoo, synthesize, evaluate, .. } = self;
         let sets = data.sets.iter_mut().flat_map(|s| std::iter::once(&mut s.root).chain(&mut s.originals));
         let locator = faces.iter_mut().flat_map(|f| &mut f.face_model);
         let named = data.folders.iter_mut().chain(sets).chain(locator).chain(&mut model.init);
-        named.chain(&mut regularize.maps).chain(zoo.paths()).chain(synthesize.paths())
+        named.chain(&mut regularize.maps).chain(zoo.paths()).chain(synthesize.paths()).chain(evaluate.paths())
     }
 
     fn check(&self) -> Result<()> {
@@ -170,6 +180,8 @@ impl Config {
         self.optim.check()?;
         self.run.check()?;
         self.export.check()?;
+        self.calibrate.check()?;
+        self.evaluate.check()?;
         if self.optim.pair_weight > 0.0 && !self.data.pairs {
             return wrong("optim.pair_weight", "needs `data.pairs`");
         }

@@ -7,6 +7,7 @@ mod pictures;
 pub mod sets;
 mod split;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use deepfake_scoring::geometry::Point;
@@ -126,10 +127,15 @@ impl Face {
 ///
 /// A folder that cannot be read, one without manifest, `real/` and `fake/`, a class without a picture.
 pub fn scan(folders: &[PathBuf]) -> Result<Vec<Face>> {
-    complete(found(folders)?, &list(folders))
+    complete(scan_any(folders)?, &list(folders))
 }
 
-fn found(folders: &[PathBuf]) -> Result<Vec<Face>> {
+/// As [`scan`], of folders that together may lack one of the classes.
+///
+/// # Errors
+///
+/// A folder that cannot be read, one without manifest and without a picture in `real/` or `fake/`.
+pub fn scan_any(folders: &[PathBuf]) -> Result<Vec<Face>> {
     let mut faces = Vec::new();
     for folder in folders {
         if let Some(told) = manifest::faces(folder)? {
@@ -148,6 +154,7 @@ fn found(folders: &[PathBuf]) -> Result<Vec<Face>> {
             return Err(Error::Data(text));
         }
     }
+    faces.sort_by(|a, b| (a.label, &a.path).cmp(&(b.label, &b.path)));
     Ok(faces)
 }
 
@@ -162,7 +169,7 @@ pub fn faces(data: &Data) -> Result<Vec<Face>> {
     let mut faces = match &data.folders[..] {
         [] => Vec::new(),
         folders if real_only => reals(folders)?,
-        folders => found(folders)?,
+        folders => scan_any(folders)?,
     };
     for clip in sets::list(&data.sets)? {
         if clip.media == sets::Media::Video {
@@ -301,6 +308,16 @@ pub fn names_digest(train: &[Face], validation: &[Face]) -> String {
         }
     }
     hash::hex(hash.finalize())
+}
+
+/// The video of each face, as numbers from 0 in the order in which videos first occur. A real and a fake video of one name are two.
+pub fn videos(faces: &[Face]) -> Vec<usize> {
+    let mut seen = BTreeMap::new();
+    let mut number = |face: &Face| {
+        let next = seen.len();
+        *seen.entry((face.label, face.source.clone(), face.video.clone())).or_insert(next)
+    };
+    faces.iter().map(&mut number).collect()
 }
 
 /// How many faces and source videos, in words.

@@ -1,0 +1,255 @@
+//! From the files of a set to logits, through the engine's own locator, cropper and session.
+
+use std::sync::{Mutex, PoisonError};
+
+use deepfake_scoring::contract::{Contract, Crop};
+use deepfake_scoring::crop::{Cropper, TensorSpec};
+use deepfake_scoring::frame::FrameView;
+use deepfake_scoring::geometry::Rect;
+use deepfake_scoring::locate::{LocateOptions, Locator};
+use deepfake_scoring::model::Model;
+use deepfake_scoring::score::{MAX_BATCH, Scorer};
+use deepfake_scoring::session::SessionOptions;
+use indicatif::ProgressBar;
+use rayon::prelude::*;
+
+use super::condition::Condition;
+use super::ledger::{Entry, Ledger, Shot};
+use super::set::Set;
+use crate::config::{Contender, SetKind};
+use crate::data::Picture;
+use crate::error::{Error, Result};
+use crate::margin::largest;
+use crate::{hash, seeded};
+
+/// Pictures or frames that are decoded, cut and scored together: bounds the memory they take.
+const CHUNK: usize = 32;
+
+/// A model that is measured.
+#[derive(Debug)]
+pub struct Judge {
+    /// As tables call it.
+    pub name: String,
+    /// It, ready to run.
+    pub scorer: Scorer,
+    /// Name of its file.
+    pub file: String,
+    /// Of its file.
+    pub bytes: u64,
+    /// SHA-256 of its file and its contract, without calibration, which changes no logit.
+    pub digest: String,
+}
+
+impl Judge {
+    /// Loads a model.
+    ///
+    /// # Errors
+    ///
+    /// A model that does not load, a contract that does not fit it.
+    pub fn open(said: &Contender) -> Result<Self> {
+        use sha2::{Digest, Sha256};
+        let contract = match &said.contract {
+            Some(path) => {
+                let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+                let wrong =
+                    |e: deepfake_scoring::contract::ContractError| Error::Data(format!("{}: {e}", path.display()));
+                Some(Contract::from_toml(&text).map_err(wrong)?)
+            }
+            None => None,
+        };
+        let model = Model::read(&said.file)?;
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let scorer = Scorer::new(&model, contract, &SessionOptions { threads, ..SessionOptions::default() })?;
+        let Contract { input, crop, output, .. } = scorer.contract();
+        let read = serde_json::to_string(&(input, crop, output)).map_err(|e| Error::Data(e.to_string()))?;
+        let digest = hash::hex(Sha256::digest(format!("{}\n{read}", model.sha256())));
+        let file = said.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let bytes = std::fs::metadata(&said.file).map_err(Error::io(&said.file))?.len();
+        Ok(Self { name: said.name.clone(), scorer, file, bytes, digest })
+    }
+}
+
+/// Locators for as many threads as ask at a time.
+#[derive(Debug)]
+pub struct Locators {
+    model: Option<Model>,
+    idle: Mutex<Vec<Locator>>,
+}
+
+impl Locators {
+    /// Of that ONNX file, or the engine's own.
+    ///
+    /// # Errors
+    ///
+    /// A file that is no model.
+    pub fn new(model: Option<&std::path::Path>) -> Result<Self> {
+        Ok(Self { model: model.map(Model::read).transpose()?, idle: Mutex::new(Vec::new()) })
+    }
+
+    /// What decides about the boxes they find.
+    pub fn digest(&self) -> String {
+        self.model.as_ref().map_or_else(|| "seetaface".to_owned(), |m| m.sha256().to_owned())
+    }
+
+    /// The largest face of a frame.
+    fn largest(&self, frame: &FrameView<'_>) -> Result<Option<Rect>> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut locator = match (idle, &self.model) {
+            (Some(locator), _) => locator,
+            // One thread each: they run side by side.
+            (None, Some(model)) => Locator::new(model, &SessionOptions::default(), LocateOptions::default())?,
+            (None, None) => Locator::seetaface(LocateOptions::default())?,
+        };
+        let mut faces = Vec::new();
+        locator.locate(frame, &mut faces)?;
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(locator);
+        Ok(largest(&faces, &whole(frame)))
+    }
+}
+
+fn whole(frame: &FrameView<'_>) -> Rect {
+    Rect::new(0.0, 0.0, frame.width() as f32, frame.height() as f32)
+}
+
+/// A picture of a set, decoded.
+#[derive(Debug)]
+pub(super) struct Seen {
+    /// Number of the frame in the video; 0 for a picture.
+    pub(super) frame: u64,
+    picture: Picture,
+}
+
+/// The pictures of an item.
+pub(super) fn decoded(set: &Set, item: usize, condition: Condition) -> Result<Vec<Seen>> {
+    let file = &set.items[item];
+    let mut seen = match set.said.kind {
+        SetKind::Crops | SetKind::Pictures => vec![Seen { frame: 0, picture: Picture::read(&file.path)? }],
+    };
+    if let Some((distortion, level)) = condition.0 {
+        for s in &mut seen {
+            // By the file's own name, so that a set which grows keeps the distortions of what it had.
+            let name = file.path.file_name().unwrap_or_default().to_string_lossy();
+            let seed = seeded::mixed(s.frame, &name, &[u64::from(level)]);
+            distortion.apply(level, &mut s.picture, seed)?;
+        }
+    }
+    Ok(seen)
+}
+
+impl Seen {
+    /// Lends the pixels to `read`.
+    fn with_view<T>(&self, read: impl FnOnce(&FrameView<'_>) -> T) -> Result<T> {
+        let Picture { width, height, data } = &self.picture;
+        Ok(read(&FrameView::rgb(*width, *height, data)?))
+    }
+
+    /// What a model that wants `crops` sees of it, as tensors of `specs`; `None` where there is no face.
+    pub(super) fn cut(
+        &self,
+        kind: SetKind,
+        locators: &Locators,
+        wanted: &[(TensorSpec, Crop)],
+    ) -> Result<Option<Vec<Vec<f32>>>> {
+        self.with_view(|frame| {
+            let face = match kind {
+                SetKind::Crops => None,
+                SetKind::Pictures => match locators.largest(frame)? {
+                    None => return Ok(None),
+                    face => face,
+                },
+            };
+            let mut cropper = Cropper::default();
+            let cut = |(spec, crop): &(TensorSpec, Crop)| {
+                let region = face.map_or_else(|| whole(frame), |face| crop.region(&face));
+                let mut out = vec![0.0; spec.len()];
+                cropper.crop(frame, &region, spec, &mut out)?;
+                Ok(out)
+            };
+            wanted.iter().map(cut).collect::<Result<Vec<_>>>().map(Some)
+        })?
+    }
+}
+
+/// Tensors of one picture or frame, one a judge, or why there are none.
+type Tensors = (u64, Result<Vec<Vec<f32>>, String>);
+
+/// Scores what the ledgers (one a judge) lack of `items`, decoding each file once for all judges. `condition` is what is done to a
+/// decoded picture before faces are looked for.
+///
+/// # Errors
+///
+/// A model that fails to run, a ledger that cannot be written. Files that cannot be read go into the ledgers as such.
+pub fn score(
+    set: &Set,
+    items: &[usize],
+    condition: Condition,
+    judges: &mut [Judge],
+    ledgers: &mut [Ledger],
+    locators: &Locators,
+    bar: &ProgressBar,
+) -> Result<()> {
+    let mut left: Vec<usize> = ledgers.iter().flat_map(|l| l.missing(items)).collect();
+    left.sort_unstable();
+    left.dedup();
+    let wanted: Vec<(TensorSpec, Crop)> =
+        judges.iter().map(|j| (*j.scorer.spec(), j.scorer.contract().crop.clone())).collect();
+    for chunk in left.chunks(CHUNK) {
+        let cut: Vec<Vec<Tensors>> = chunk
+            .par_iter()
+            .map(|&item| match decoded(set, item, condition) {
+                Err(error) => vec![(0, Err(error.to_string()))],
+                Ok(seen) => seen
+                    .into_par_iter()
+                    .map(|seen| {
+                        let tensors = match seen.cut(set.said.kind, locators, &wanted) {
+                            Ok(Some(tensors)) => Ok(tensors),
+                            Ok(None) => Err("no face is found in it".to_owned()),
+                            Err(error) => Err(error.to_string()),
+                        };
+                        (seen.frame, tensors)
+                    })
+                    .collect(),
+            })
+            .collect();
+        for (which, (judge, ledger)) in judges.iter_mut().zip(ledgers.iter_mut()).enumerate() {
+            let logits = run(&mut judge.scorer, which, &cut)?;
+            for ((&item, shots), logits) in chunk.iter().zip(&cut).zip(logits) {
+                if ledger.get(item).is_some() {
+                    continue;
+                }
+                let shots = shots.iter().zip(logits).map(|((frame, _), said)| match said {
+                    Ok(logit) => Shot { frame: *frame, logit: Some(logit), why: None },
+                    Err(why) => Shot { frame: *frame, logit: None, why: Some(why) },
+                });
+                ledger.add(Entry { item, shots: shots.collect() })?;
+            }
+        }
+        bar.inc(chunk.len() as u64);
+    }
+    Ok(())
+}
+
+/// Logits of all tensors of a judge, as they are nested.
+fn run(scorer: &mut Scorer, which: usize, cut: &[Vec<Tensors>]) -> Result<Vec<Vec<Result<f32, String>>>> {
+    let mut said: Vec<Vec<Result<f32, String>>> = cut
+        .iter()
+        .map(|shots| shots.iter().map(|(_, t)| t.as_ref().map(|_| f32::NAN).map_err(Clone::clone)).collect())
+        .collect();
+    let tensors: Vec<(usize, usize, &[f32])> = cut
+        .iter()
+        .enumerate()
+        .flat_map(|(i, shots)| {
+            shots.iter().enumerate().filter_map(move |(k, (_, t))| Some((i, k, t.as_ref().ok()?[which].as_slice())))
+        })
+        .collect();
+    for batch in tensors.chunks(MAX_BATCH) {
+        for (place, (_, _, tensor)) in batch.iter().enumerate() {
+            scorer.crop_mut(place).copy_from_slice(tensor);
+        }
+        scorer.run(batch.len(), None)?;
+        for (place, &(i, k, _)) in batch.iter().enumerate() {
+            said[i][k] = scorer.evidence(place).map(|e| e.logit).map_err(|why| format!("not scored: {}", why.name()));
+        }
+    }
+    Ok(said)
+}
