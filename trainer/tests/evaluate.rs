@@ -5,7 +5,7 @@ mod support;
 use std::path::{Path, PathBuf};
 
 use deepfake_trainer::checkpoint::RunFolder;
-use deepfake_trainer::config::{Contender, Evaluate, SetKind, TestSet};
+use deepfake_trainer::config::{Contender, Evaluate, TestKind, TestSet};
 use deepfake_trainer::evaluate::{Evaluation, evaluate};
 use support::write_faces;
 
@@ -110,7 +110,7 @@ fn what_cannot_be_measured_is_told() {
     assert!(told(&table, &bundled("a")).contains("another name"));
     assert!(told(&table, &Contender { file: faces.join("none.onnx"), ..bundled("b") }).contains("none.onnx"));
     // Discs with eyes are no faces.
-    let pictures = TestSet { kind: SetKind::Pictures, ..set(&faces) };
+    let pictures = TestSet { kind: TestKind::Pictures, ..set(&faces) };
     let text = told(&Evaluate { sets: vec![pictures], bootstrap: 100, ..Evaluate::default() }, &bundled("a"));
     assert!(text.contains("no face is found") && text.contains("evaluate.max_failed"), "{text}");
     // Real ones only: false alarms, but no curve.

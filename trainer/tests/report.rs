@@ -8,7 +8,7 @@ use std::path::Path;
 use deepfake_scoring::contract::{Crop, ScoreKeys};
 use deepfake_trainer::calibrate::{Reliability, calibrate};
 use deepfake_trainer::checkpoint::RunFolder;
-use deepfake_trainer::config::{Calibrate, SetKind};
+use deepfake_trainer::config::{Calibrate, TestKind};
 use deepfake_trainer::distort::Distortion;
 use deepfake_trainer::evaluate::figures::{Sample, Unit};
 use deepfake_trainer::evaluate::{
@@ -77,7 +77,7 @@ fn evaluation(hostile: &str) -> Evaluation {
     }
     let set = |name: &str| SetRecord {
         name: name.to_owned(),
-        kind: SetKind::Crops,
+        kind: TestKind::Crops,
         sha256: "0123456789abcdef0123".to_owned(),
         real: 120,
         fake: 120,

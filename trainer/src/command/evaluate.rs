@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use deepfake_trainer::checkpoint::RunFolder;
-use deepfake_trainer::config::{self, Config, Contender, SetKind, TestSet};
+use deepfake_trainer::config::{self, Config, Contender, TestKind, TestSet};
 use deepfake_trainer::error::Error;
 use deepfake_trainer::{Result, evaluate};
 
@@ -54,7 +54,7 @@ impl Evaluate {
             table.sets.push(TestSet {
                 name: named(folder, |p| p.file_name()),
                 folders: vec![folder.clone()],
-                kind: if located { SetKind::Pictures } else { SetKind::Crops },
+                kind: if located { TestKind::Pictures } else { TestKind::Crops },
                 frames: 1,
                 robustness: false,
             });

@@ -39,7 +39,7 @@ pub struct TestSet {
     pub folders: Vec<PathBuf>,
     /// What lies in them. Default `crops`.
     #[serde(default)]
-    pub kind: SetKind,
+    pub kind: TestKind,
     /// Frames of each video, evenly spread. Default 16.
     #[serde(default = "sixteen")]
     pub frames: usize,
@@ -51,7 +51,7 @@ pub struct TestSet {
 /// What the files of a set are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum SetKind {
+pub enum TestKind {
     /// Pictures that are face crops already, scored as they are.
     #[default]
     Crops,

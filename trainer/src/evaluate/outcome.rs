@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::figures::{Difference, Figure, Figures};
 use crate::calibrate::Reliability;
 use crate::checkpoint::write_atomically;
-use crate::config::SetKind;
+use crate::config::TestKind;
 use crate::error::{Error, Result};
 
 /// The version of this schema.
@@ -63,7 +63,7 @@ pub struct SetRecord {
     /// As tables call it.
     pub name: String,
     /// What its files are.
-    pub kind: SetKind,
+    pub kind: TestKind,
     /// See [`super::Set::digest`].
     pub sha256: String,
     /// Real files.

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use super::condition::Condition;
 use super::ledger::{Entry, Ledger, Shot};
 use super::set::Set;
-use crate::config::{Contender, SetKind};
+use crate::config::{Contender, TestKind};
 use crate::data::Picture;
 use crate::error::{Error, Result};
 use crate::margin::largest;
@@ -123,7 +123,7 @@ pub(super) struct Seen {
 pub(super) fn decoded(set: &Set, item: usize, condition: Condition) -> Result<Vec<Seen>> {
     let file = &set.items[item];
     let mut seen = match set.said.kind {
-        SetKind::Crops | SetKind::Pictures => vec![Seen { frame: 0, picture: Picture::read(&file.path)? }],
+        TestKind::Crops | TestKind::Pictures => vec![Seen { frame: 0, picture: Picture::read(&file.path)? }],
     };
     if let Some((distortion, level)) = condition.0 {
         for s in &mut seen {
@@ -146,14 +146,14 @@ impl Seen {
     /// What a model that wants `crops` sees of it, as tensors of `specs`; `None` where there is no face.
     pub(super) fn cut(
         &self,
-        kind: SetKind,
+        kind: TestKind,
         locators: &Locators,
         wanted: &[(TensorSpec, Crop)],
     ) -> Result<Option<Vec<Vec<f32>>>> {
         self.with_view(|frame| {
             let face = match kind {
-                SetKind::Crops => None,
-                SetKind::Pictures => match locators.largest(frame)? {
+                TestKind::Crops => None,
+                TestKind::Pictures => match locators.largest(frame)? {
                     None => return Ok(None),
                     face => face,
                 },

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::checkpoint::write_atomically;
-use crate::config::{SetKind, TestSet};
+use crate::config::{TestKind, TestSet};
 use crate::data::{self, Face, Label};
 use crate::error::{Error, Result};
 use crate::{hash, seeded};
@@ -41,8 +41,8 @@ impl Set {
         };
         add(b"test set 1");
         match said.kind {
-            SetKind::Crops => add(b"crops"),
-            SetKind::Pictures => add(format!("pictures\0{locator}").as_bytes()),
+            TestKind::Crops => add(b"crops"),
+            TestKind::Pictures => add(format!("pictures\0{locator}").as_bytes()),
         }
         for (item, content) in items.iter().zip(digests.of(&items)?) {
             let name = item.path.file_name().unwrap_or_default().to_string_lossy();
