@@ -97,9 +97,12 @@ pub fn train(config: &Config, run: &Path, limits: Limits) -> Result<Outcome> {
 
     let (net, mut initial) = Net::new(&config.model, &mut seeded::generator(config.seed, "weights", &[]))?;
     if let Some(path) = &config.model.init {
-        let (surplus, missing) = initial.assign_body(&read_tensors(path)?, crate::net::HEAD, path)?;
-        let text = format!("starts from {}; not used: {surplus:?}; freshly drawn: {missing:?}", path.display());
-        log.say(&text, json!({"event": "init", "path": path, "surplus": surplus, "missing": missing}));
+        let loaded = net.load(&mut initial, &read_tensors(path)?, path)?;
+        let record = json!({
+            "event": "init", "path": path, "naming": loaded.naming.to_string(), "left_out": loaded.left_out,
+            "drawn": loaded.drawn,
+        });
+        log.say(&format!("starts from {}: {loaded}", path.display()), record);
     }
     let optim = Optim { precision, ..config.optim.clone() };
     let mut learner = Learner::new(net, &initial, &optim, device, config.seed)?;
@@ -369,7 +372,8 @@ pub fn validation_of(folder: &RunFolder) -> Result<Validation> {
     }
 }
 
-fn split(config: &Config) -> Result<data::Split> {
+/// Faces to learn from and faces to choose by.
+pub(crate) fn split(config: &Config) -> Result<data::Split> {
     let Data { folders, validation_share, limit_sources, pseudo, .. } = &config.data;
     let faces = if *pseudo == Pseudo::Only { data::reals(folders)? } else { data::scan(folders)? };
     let faces = data::with_pseudo_fakes(faces, *pseudo, config.synthesize.sources);

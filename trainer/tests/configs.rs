@@ -53,6 +53,8 @@ fn nonsense_is_refused_by_key() {
         ("synthesize.part = 1.5", "synthesize.part"),
         ("synthesize.shift = [0.1, 0.9]", "synthesize.shift"),
         ("synthesize.sources = \"folder\"", "folder"),
+        ("export.variants = [\"int4\"]", "int4"),
+        ("export.calibration_faces = 0", "export.calibration_faces"),
         ("augment.erase = 0.5", "unknown field `erase`"),
         ("regularize.kind = \"cutout\"", "cutout"),
         ("regularize.share = [0.5, 1.5]", "regularize.share"),

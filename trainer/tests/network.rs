@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use deepfake_trainer::config::Model;
-use deepfake_trainer::net::{Backbone, HEAD, Mode, Net, Params, Role, floats};
+use deepfake_trainer::net::{Backbone, HEAD, Mode, Naming, Net, Params, Role, floats};
 use deepfake_trainer::optim::{Adam, forget_gradients};
 use sha2::{Digest, Sha256};
-use support::formula::{filled, hashed, tensor};
+use support::formula::{filled, hashed, named, tensor};
 use support::{golden, numbers};
 use tch::{Device, Tensor};
 
@@ -54,6 +54,13 @@ fn some_pooled(features: &Tensor) -> Vec<f32> {
 
 fn features(net: &Net, params: &Params, input: &Tensor) -> Tensor {
     tch::no_grad(|| net.forward(params, input, Mode::Inference).unwrap()).features
+}
+
+/// As the script writes them: `name 1x2x3`.
+fn named_shape(line: &str) -> (String, Tensor) {
+    let (name, shape) = line.split_once(' ').unwrap();
+    let shape: Vec<i64> = shape.split('x').map(|n| n.parse().unwrap()).collect();
+    (name.to_owned(), named(name, &shape))
 }
 
 /// SHA-256 of the sorted lines `name 1x2x3`.
@@ -101,6 +108,67 @@ fn features_are_the_references() {
             close(&format!("{backbone}, stride 1"), &pooled, &numbers(&expected["pooled_stem_stride_1"]), 1e-4);
         }
     }
+}
+
+#[test]
+fn timms_weights_do_the_same_here() {
+    for backbone in Backbone::ALL {
+        let expected = expected(backbone);
+        let (net, mut params) = network(&published(backbone));
+        let body: BTreeMap<String, Tensor> =
+            filled(&params).into_iter().filter(|(name, _)| !name.starts_with(HEAD)).collect();
+        let (mut tensors, naming) = match expected["timm"]["tensors"].as_array() {
+            Some(lines) => (lines.iter().map(|l| named_shape(l.as_str().unwrap())).collect(), Naming::Timm),
+            None => (body, Naming::Own),
+        };
+        // As somebody's training wraps them, with a head of 1000 classes.
+        tensors = tensors.into_iter().map(|(name, t)| (format!("module.{name}"), t)).collect();
+        let head = match backbone {
+            Backbone::Resnet18 | Backbone::Resnet50 => "fc.weight",
+            _ => "classifier.weight",
+        };
+        tensors.insert(format!("module.{head}"), named(head, &[1000, 8]));
+        let loaded = net.load(&mut params, &tensors, Path::new("file")).unwrap();
+        assert_eq!(loaded.naming, naming, "{backbone}");
+        assert_eq!(loaded.left_out, [head], "{backbone}");
+        assert_eq!(loaded.drawn, ["classifier.weight", "classifier.bias"], "{backbone}");
+        let pooled = some_pooled(&features(&net, &params, &picture()));
+        close(&format!("{backbone} of timm"), &pooled, &numbers(&expected["timm"]["pooled"]), 1e-4);
+    }
+}
+
+#[test]
+fn weights_of_something_else_are_refused_with_what_they_are() {
+    let (net, mut params) = network(&published(Backbone::Resnet18));
+    let before = floats(params.iter().next().map(|p| &p.tensor).unwrap()).unwrap();
+    let mut refusal = |tensors: BTreeMap<String, Tensor>| {
+        net.load(&mut params, &tensors, Path::new("w.safetensors")).unwrap_err().to_string()
+    };
+    let of = |backbone| filled(&Net::blank(&published(backbone)).unwrap().1);
+    let mut own = of(Backbone::Resnet18);
+    own.remove("layer3.0.bn1.bias");
+    assert!(refusal(own).contains("`layer3.0.bn1.bias` is missing"));
+    let mut deeper = of(Backbone::Resnet18);
+    deeper.insert("layer1.2.conv1.weight".to_owned(), named("x", &[64, 64, 3, 3]));
+    assert!(refusal(deeper).contains("`layer1.2.conv1.weight` has no place in it"));
+    let error = refusal(of(Backbone::Resnet50));
+    assert!(error.contains("w.safetensors") && error.contains("set `model.backbone = \"resnet50\"`"), "{error}");
+    let timm = golden("networks/efficientnet_b0.json");
+    let timm = timm["timm"]["tensors"].as_array().unwrap().iter().map(|l| named_shape(l.as_str().unwrap())).collect();
+    let error = refusal(timm);
+    assert!(error.contains("set `model.backbone = \"efficientnet_b0\"`"), "{error}");
+    let error = refusal(BTreeMap::from([("swin.layers".to_owned(), named("x", &[2]))]));
+    assert!(error.contains("`swin.layers`") && error.contains("state_dict"), "{error}");
+    let error = refusal(BTreeMap::from([("average/conv1.weight".to_owned(), named("x", &[2]))]));
+    assert!(error.contains("best.safetensors"), "{error}");
+    assert_eq!(before, floats(params.iter().next().map(|p| &p.tensor).unwrap()).unwrap(), "nothing may be half loaded");
+
+    // A head of this program's own comes with it.
+    let mut own = of(Backbone::Resnet18);
+    own.insert("classifier.bias".to_owned(), tensor([7.0, 8.0], &[2]));
+    let loaded = net.load(&mut params, &own, Path::new("best.safetensors")).unwrap();
+    assert!(loaded.drawn.is_empty() && loaded.left_out.is_empty());
+    assert_eq!(floats(&params.iter().last().unwrap().tensor).unwrap(), [7.0, 8.0]);
 }
 
 #[test]

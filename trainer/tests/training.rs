@@ -41,7 +41,8 @@ fn from_faces_to_a_model_that_the_engine_scores_alike() {
     assert!(told.contains("s900_broken.jpg"), "{told}");
     assert!(told.contains("pictures cannot be read and are left out"), "{told}");
     out(&command(&["calibrate", "--run", "run"], folder));
-    out(&command(&["export", "--run", "run", "--out", "tiny.onnx"], folder));
+    let told = out(&command(&["export", "--run", "run", "--out", "tiny.onnx", "--variant", "fp16"], folder));
+    assert!(told.contains("tiny.fp16.onnx: logits of"), "{told}");
     let told = out(&command(
         &["evaluate", "--model", "tiny.onnx", "--faces", "faces", "--out", "s.csv", "--max-failed", "0.02"],
         folder,

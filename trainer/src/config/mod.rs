@@ -3,6 +3,7 @@
 
 mod augment;
 mod data;
+mod export;
 mod input;
 mod localize;
 mod model;
@@ -19,6 +20,7 @@ use sha2::{Digest, Sha256};
 
 pub use augment::Augment;
 pub use data::{Balance, Data, Pseudo};
+pub use export::Export;
 pub use input::{Crop, Grow, Input};
 pub use localize::{Cam, Fusion, Localize};
 pub use model::Model;
@@ -71,6 +73,9 @@ pub struct Config {
     /// Where and with what it runs; none of it changes the result.
     #[serde(default)]
     pub run: Run,
+    /// What is exported beside the 32-bit file.
+    #[serde(default)]
+    pub export: Export,
     /// Said in the model's contract and card as `provenance.*`: `licence`, `data`, ...
     #[serde(default)]
     pub provenance: std::collections::BTreeMap<String, String>,
@@ -138,6 +143,7 @@ impl Config {
         self.synthesize.check()?;
         self.optim.check()?;
         self.run.check()?;
+        self.export.check()?;
         if self.optim.pair_weight > 0.0 && !self.data.pairs {
             return wrong("optim.pair_weight", "needs `data.pairs`");
         }

@@ -8,6 +8,9 @@ use super::{INPUT, LOGIT, MAP};
 use crate::error::{Error, Result};
 use crate::net::{Activation, FAKE, Net, Node, NodeId, Op, ParamId, Params, REAL, floats};
 
+/// `[N, 1, h, w]`, where the head begins.
+pub(super) const EVIDENCE: &str = "map.conv";
+
 /// The graph with an input of `[N, 3, height, width]`.
 pub(super) fn build(net: &Net, params: &Params, width: usize, height: usize) -> Result<GraphProto> {
     let mut writer = Writer { params, names: Vec::new(), nodes: Vec::new(), initializers: Vec::new() };
@@ -177,8 +180,8 @@ impl Writer<'_> {
         self.initializers.push(TensorProto::floats("map.bias", &[1], &[offset]));
         self.initializers.push(TensorProto::ints("map.axes", &[1], &[1]));
         let attributes = vec![AttributeProto::int_list("kernel_shape", &[1, 1])];
-        self.push("Conv", &[features, "map.weight", "map.bias"], "map.conv".to_owned(), attributes);
-        self.push("Squeeze", &["map.conv", "map.axes"], MAP.to_owned(), vec![]);
+        self.push("Conv", &[features, "map.weight", "map.bias"], EVIDENCE.to_owned(), attributes);
+        self.push("Squeeze", &[EVIDENCE, "map.axes"], MAP.to_owned(), vec![]);
         let attributes = vec![AttributeProto::int_list("axes", &[1, 2]), AttributeProto::int("keepdims", 0)];
         self.push("ReduceMean", &[MAP], LOGIT.to_owned(), attributes);
         Ok(())

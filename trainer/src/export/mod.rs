@@ -1,6 +1,10 @@
 //! Writes a trained network as an ONNX file that the engine runs, and makes sure that it says there what it said here.
 
 mod graph;
+mod half;
+mod int8;
+mod parts;
+mod variant;
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,6 +17,8 @@ use deepfake_scoring::session::{Provider, SessionOptions};
 use prost::Message;
 use rand::RngExt;
 use tch::{Device, Tensor, no_grad};
+
+pub use variant::{Loss, Made, Variant, variants};
 
 use crate::calibrate::Calibration;
 use crate::checkpoint::{self, RunFolder, write_atomically};
@@ -35,10 +41,11 @@ const IR_VERSION: i64 = 8;
 /// Batches at which trainer and exported file are compared.
 const PARITY_BATCHES: [usize; 2] = [1, 7];
 
-/// Largest difference that is let pass.
+/// Largest difference that is let pass, relative to numbers above 1.
 pub const TOLERANCE: f64 = 1e-4;
 
-/// Largest differences between trainer and exported file, over all compared faces.
+/// Largest differences between trainer and exported file, over all compared faces: in parts of the logit (of the largest number of
+/// the face's map for the map) where that is above 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Parity {
     /// Of logits.
@@ -214,12 +221,14 @@ pub fn parity(net: &Net, params: &Params, name: &str, bytes: &[u8]) -> Result<Pa
                 return Err(Error::Export(format!("{name}'s map has {} values, not {cells}", map.values.len())));
             }
             let logit = f64::from(logits[i]);
+            let theirs = &maps[i * cells..(i + 1) * cells];
             let mean = map.values.iter().map(|v| f64::from(*v)).sum::<f64>() / cells as f64;
             let cell = |(a, b): (&f32, &f32)| f64::from((a - b).abs());
-            let largest = map.values.iter().zip(&maps[i * cells..]).map(cell).fold(0.0, f64::max);
-            worst.logit = worst.logit.max((f64::from(evidence.logit) - logit).abs());
-            worst.mean = worst.mean.max((mean - logit).abs());
-            worst.map = worst.map.max(largest);
+            let differs = largest(map.values.iter().zip(theirs).map(cell));
+            let scale = largest(theirs.iter().map(|v| f64::from(v.abs()))).max(1.0);
+            worst.logit = largest([worst.logit, (f64::from(evidence.logit) - logit).abs() / logit.abs().max(1.0)]);
+            worst.mean = largest([worst.mean, (mean - logit).abs() / logit.abs().max(1.0)]);
+            worst.map = largest([worst.map, differs / scale]);
         }
     }
     let Parity { logit, map, mean } = worst;
@@ -232,6 +241,11 @@ pub fn parity(net: &Net, params: &Params, name: &str, bytes: &[u8]) -> Result<Pa
              {TOLERANCE:.0e} is allowed"
         )))
     }
+}
+
+/// The largest number; not-a-number wins.
+fn largest(values: impl IntoIterator<Item = f64>) -> f64 {
+    values.into_iter().fold(0.0, |a, b| if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) })
 }
 
 #[cfg(test)]

@@ -10,15 +10,20 @@ mod efficientnet;
 mod graph;
 mod inverted;
 mod mobilenet_v3;
+mod names;
 mod params;
 mod resnet;
 mod vgg;
+
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use rand_pcg::Pcg64Mcg;
 use tch::Tensor;
 
 pub use backbone::Backbone;
 pub use graph::{Activation, Node, NodeId, Op};
+pub use names::{Loaded, Naming};
 pub use params::{Param, ParamId, Params, Role, floats, read_tensors, write_tensors};
 
 use crate::config::Model;
@@ -36,6 +41,7 @@ pub const HEAD: &str = "classifier.";
 /// A network without its numbers, which stand in [`Params`].
 #[derive(Debug)]
 pub struct Net {
+    backbone: Backbone,
     nodes: Vec<Node>,
     features: NodeId,
     weight: ParamId,
@@ -93,7 +99,22 @@ impl Net {
         let (features, channels) = model.backbone.build(&mut builder, model)?;
         let (weight, bias) = builder.linear(HEAD.trim_end_matches('.'), channels, 2)?;
         let (nodes, params) = builder.finish();
-        Ok((Self { nodes, features, weight, bias, dropout: model.dropout }, params))
+        Ok((Self { backbone: model.backbone, nodes, features, weight, bias, dropout: model.dropout }, params))
+    }
+
+    /// Which one it is.
+    pub fn backbone(&self) -> Backbone {
+        self.backbone
+    }
+
+    /// Takes over the weights of a file of this program, of torchvision or of timm into `params`, which are those of this network.
+    /// The head is taken only from a file of this program; all else must be there and nothing else may be.
+    ///
+    /// # Errors
+    ///
+    /// Names `path`, the first tensor that does not fit and the network that the file looks like.
+    pub fn load(&self, params: &mut Params, tensors: &BTreeMap<String, Tensor>, path: &Path) -> Result<Loaded> {
+        names::load(self, params, tensors, path)
     }
 
     /// The steps up to the pooling, each after those that it reads.

@@ -47,6 +47,10 @@ impl Params {
         self.list.iter()
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Param> {
+        self.list.iter_mut()
+    }
+
     /// The learned ones.
     pub fn learned(&self) -> impl Iterator<Item = &Param> {
         self.list.iter().filter(|p| p.role != Role::Statistic)
@@ -107,32 +111,6 @@ impl Params {
             param.take(from, path)?;
         }
         Ok(())
-    }
-
-    /// Takes over those values of `tensors` that belong to the network; those of the classification head may be missing or of
-    /// another shape. Returns the names that were not used and the names that were not found.
-    ///
-    /// # Errors
-    ///
-    /// When any other tensor is missing or of another shape.
-    pub fn assign_body(
-        &mut self,
-        tensors: &BTreeMap<String, Tensor>,
-        head: &str,
-        path: &Path,
-    ) -> Result<(Vec<String>, Vec<String>)> {
-        let mut missing = Vec::new();
-        for param in &mut self.list {
-            let in_head = param.name.starts_with(head);
-            match tensors.get(&param.name) {
-                Some(from) if in_head && from.size() != param.tensor.size() => missing.push(param.name.clone()),
-                Some(from) => param.take(from, path)?,
-                None if in_head => missing.push(param.name.clone()),
-                None => return Err(Error::checkpoint(path, format!("`{}` is missing", param.name))),
-            }
-        }
-        let surplus = tensors.keys().filter(|n| !self.list.iter().any(|p| p.name == **n)).cloned().collect();
-        Ok((surplus, missing))
     }
 }
 
