@@ -21,7 +21,11 @@ const SIZE: usize = 64;
 
 /// A network whose weights, norms' statistics and head are a function of their names.
 fn network(backbone: Backbone, change: impl Fn(&str, Tensor) -> Tensor) -> (Net, Params) {
-    let (net, params) = Net::blank(&Model { backbone, ..Model::default() }).unwrap();
+    network_of(&Model { backbone, ..Model::default() }, change)
+}
+
+fn network_of(model: &Model, change: impl Fn(&str, Tensor) -> Tensor) -> (Net, Params) {
+    let (net, params) = Net::blank(model).unwrap();
     let mut params = params.copied(Device::Cpu, false).unwrap();
     let filled = filled(&params).into_iter().map(|(name, t)| (name.clone(), change(&name, t))).collect();
     params.assign(&filled, Path::new("formula")).unwrap();
@@ -76,10 +80,10 @@ fn what_scores_otherwise_in_the_engine_is_not_written() {
 }
 
 /// A run folder that ended with these weights.
-fn ended(folder: &Path, more: &str, params: &Params) -> RunFolder {
+fn ended(folder: &Path, model: &Model, params: &Params) -> RunFolder {
     let run = RunFolder::new(&folder.join("run")).unwrap();
-    let mut config = config(folder, more);
-    config.model.width = None;
+    let mut config = config(folder, "");
+    config.model = model.clone();
     std::fs::write(run.config(), serde_json::to_vec(&config).unwrap()).unwrap();
     let weights = params.iter().map(|p| (p.name.clone(), &p.tensor));
     std::fs::write(run.best(), write_tensors(weights, None).unwrap()).unwrap();
@@ -89,18 +93,20 @@ fn ended(folder: &Path, more: &str, params: &Params) -> RunFolder {
 #[test]
 fn variants_say_nearly_the_same_and_their_maps_sum_to_their_logits() {
     for backbone in Backbone::ALL {
+        let width = backbone.has_width().then_some(0.5);
+        let model = Model { backbone, width, ..Model::default() };
         let temporary = tempfile::tempdir().unwrap();
         let folder = temporary.path();
         write_faces(&folder.join("faces"), 8);
         // Logits of some 1, as trained networks have them.
-        let (net, params) = network(backbone, |_, t| t);
+        let (net, params) = network_of(&model, |_, t| t);
         let pictures = support::formula::tensor(support::formula::hashed(4 * 3 * 64 * 64, 5), &[4, 3, 64, 64]) * 4.0;
         let out = tch::no_grad(|| net.forward(&params, &pictures, Mode::Inference).unwrap()).features;
         let level = out.mean_dim(&[2i64, 3][..], false, None).square().mean(None).double_value(&[]).sqrt();
         let (net, params) =
-            network(backbone, |name, t| if name == "classifier.weight" { t / level.max(1e-6) } else { t });
+            network_of(&model, |name, t| if name == "classifier.weight" { t / level.max(1e-6) } else { t });
 
-        let run = ended(folder, &format!("model.backbone = \"{backbone}\""), &params);
+        let run = ended(folder, &model, &params);
         let path = folder.join("model.onnx");
         export::export(&net, &params, &contract(), &path).unwrap();
         let wanted = config::Export {
@@ -129,8 +135,9 @@ fn a_variant_that_costs_too_much_is_not_written() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path();
     write_faces(&folder.join("faces"), 8);
-    let (net, params) = network(Backbone::Resnet18, |_, t| t);
-    let run = ended(folder, "model.backbone = \"resnet18\"", &params);
+    let model = Model { backbone: Backbone::Resnet18, ..Model::default() };
+    let (net, params) = network_of(&model, |_, t| t);
+    let run = ended(folder, &model, &params);
     let path = folder.join("model.onnx");
     export::export(&net, &params, &contract(), &path).unwrap();
     for variant in [Variant::Fp16, Variant::Int8] {

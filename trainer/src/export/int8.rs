@@ -1,4 +1,4 @@
-//! Static quantization of the convolutions: activations as 8-bit numbers of one scale a tensor, kernels of one scale an output
+//! Static quantization of convolutions and linear layers: activations as 8-bit numbers of one scale a tensor, kernels of one scale an output
 //! channel, written as pairs of QuantizeLinear and DequantizeLinear around the steps, which runtimes turn into integer kernels.
 //!
 //! Not quantized: the head, so that the map still sums to the logit, and what is done to pooled features in squeeze and excitation,
@@ -56,9 +56,9 @@ impl Range {
     }
 }
 
-/// Which convolutions are quantized, and which tensors for that.
+/// Which convolutions and products with a matrix of weights are quantized, and which tensors for that.
 struct Plan {
-    convolutions: BTreeSet<usize>,
+    products: BTreeSet<usize>,
     /// In the order of the graph.
     tensors: Vec<String>,
 }
@@ -72,7 +72,7 @@ impl Plan {
             node.input.iter().for_each(|name| readers.entry(name).or_default().push(i));
         }
         let mut pooled: HashSet<&str> = HashSet::new();
-        let mut plan = Self { convolutions: BTreeSet::new(), tensors: Vec::new() };
+        let mut plan = Self { products: BTreeSet::new(), tensors: Vec::new() };
         let mut add = |name: &str| {
             if !plan.tensors.iter().any(|n| n == name) {
                 plan.tensors.push(name.to_owned());
@@ -87,10 +87,11 @@ impl Plan {
             let still_pooled = reads.peek().is_some() && reads.all(|n| pooled.contains(n.as_str()));
             if op == "GlobalAveragePool" || still_pooled {
                 pooled.extend(node.output.iter().map(String::as_str));
-            } else if let ("Conv", [input, kernel, ..], Some(output)) = (op, &node.input[..], node.output.first())
+            } else if let ("Conv" | "MatMul", [input, kernel, ..], Some(output)) =
+                (op, &node.input[..], node.output.first())
                 && weights.contains(kernel.as_str())
             {
-                plan.convolutions.insert(i);
+                plan.products.insert(i);
                 add(input);
                 // A ReLU that alone reads it becomes part of the convolution.
                 let only = readers.get(output.as_str()).filter(|r| r.len() == 1).map(|r| &graph.node[r[0]]);
@@ -98,8 +99,10 @@ impl Plan {
                 add(relu.unwrap_or(output));
             }
         }
-        if plan.convolutions.is_empty() {
-            return Err(Error::Export("int8 quantizes convolutions, and this network has none".to_owned()));
+        if plan.products.is_empty() {
+            return Err(Error::Export(
+                "int8 quantizes convolutions and products with weights, and this network has none".to_owned(),
+            ));
         }
         Ok(plan)
     }
@@ -161,7 +164,7 @@ impl Calibration {
     }
 }
 
-/// The same network with quantized convolutions.
+/// The same network, quantized.
 ///
 /// # Errors
 ///
@@ -183,11 +186,13 @@ pub(super) fn quantized(model: &ModelProto, ranges: &BTreeMap<String, Range>) ->
         new.pair(INPUT, at);
     }
     for (i, mut node) in std::mem::take(&mut graph.node).into_iter().enumerate() {
-        if plan.convolutions.contains(&i) {
+        if plan.products.contains(&i) {
             let scale = node.input.first().and_then(|n| steps.get(n)).map_or(1.0, |s| s.0);
             let of = |at: usize| node.input.get(at).and_then(|n| old.get(n));
             let kernel = of(1).ok_or_else(|| Error::Export("a convolution without a kernel".to_owned()))?;
-            let names = new.kernel(kernel, of(2), scale)?;
+            // A convolution's kernel is [out, in, h, w], a product's matrix [in, out].
+            let axis = i64::from(node.op_type.as_deref() == Some("MatMul"));
+            let names = new.kernel(kernel, axis, of(2), scale)?;
             replaced.extend(node.input.drain(1..));
             node.input.extend(names);
         }
@@ -225,50 +230,54 @@ impl Writer {
         self.nodes.push(NodeProto::new("DequantizeLinear", &[&q, &scale_name, &zero_name], &[&dq], vec![]));
     }
 
-    /// Kernel and bias of a convolution whose input has that scale; returns the names to be read.
-    fn kernel(&mut self, kernel: &TensorProto, bias: Option<&TensorProto>, input: f32) -> Result<Vec<String>> {
+    /// Kernel and bias of a convolution, or the matrix of a product, whose input has that scale; returns the names to be read.
+    fn kernel(
+        &mut self,
+        kernel: &TensorProto,
+        axis: i64,
+        bias: Option<&TensorProto>,
+        input: f32,
+    ) -> Result<Vec<String>> {
         let values = floats_of(kernel)?;
-        let outputs = kernel.dims.first().copied().unwrap_or(1);
-        let each = values.len() / outputs.max(1) as usize;
+        let channels = kernel.dims.get(axis as usize).copied().unwrap_or(1).max(1) as usize;
+        let inner = kernel.dims.get(axis as usize + 1..).unwrap_or_default().iter().product::<i64>().max(1) as usize;
+        let channel = |i: usize| i / inner % channels;
         let offsets = bias.map(floats_of).transpose()?;
-        let scales: Vec<f32> = values
-            .chunks_exact(each.max(1))
+        let mut largest = vec![0.0f32; channels];
+        values.iter().enumerate().for_each(|(i, v)| largest[channel(i)] = largest[channel(i)].max(v.abs()));
+        let scales: Vec<f32> = largest
+            .iter()
             .enumerate()
-            .map(|(c, channel)| {
-                let largest = channel.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+            .map(|(c, largest)| {
                 // The bias is counted in steps of 32 bits, which a nearly empty kernel would make too small for it.
                 let offset = offsets.as_ref().map_or(0.0, |o| o[c].abs());
                 let scale = (largest / KERNEL_MOST).max(offset / input / (1u32 << 30) as f32);
                 if scale.is_normal() { scale } else { 1.0 }
             })
             .collect();
-        let bytes = values
-            .chunks_exact(each.max(1))
-            .zip(&scales)
-            .flat_map(|(channel, s)| {
-                channel.iter().map(move |v| (v / s).round().clamp(-KERNEL_MOST, KERNEL_MOST) as i8 as u8)
-            })
-            .collect();
+        let step =
+            |(i, v): (usize, &f32)| (v / scales[channel(i)]).round().clamp(-KERNEL_MOST, KERNEL_MOST) as i8 as u8;
+        let bytes = values.iter().enumerate().map(step).collect();
         let name = kernel.name.clone().unwrap_or_default();
         let zeros = vec![0u8; scales.len()];
-        let mut names = vec![self.constant(&name, &kernel.dims, data_type::INT8, bytes, &scales, Some(zeros))];
+        let mut names = vec![self.constant(&name, &kernel.dims, data_type::INT8, bytes, (&scales, axis), Some(zeros))];
         if let (Some(bias), Some(offsets)) = (bias, offsets) {
             let scales: Vec<f32> = scales.iter().map(|s| s * input).collect();
             let steps = offsets.iter().zip(&scales).flat_map(|(v, s)| ((v / s).round() as i32).to_le_bytes()).collect();
             let name = bias.name.clone().unwrap_or_default();
-            names.push(self.constant(&name, &bias.dims, data_type::INT32, steps, &scales, None));
+            names.push(self.constant(&name, &bias.dims, data_type::INT32, steps, (&scales, 0), None));
         }
         Ok(names)
     }
 
-    /// A stored tensor of one scale a row.
+    /// A stored tensor with scales along an axis.
     fn constant(
         &mut self,
         name: &str,
         dims: &[i64],
         kind: i32,
         bytes: Vec<u8>,
-        scales: &[f32],
+        (scales, axis): (&[f32], i64),
         zeros: Option<Vec<u8>>,
     ) -> String {
         let [q, scale, zero, dq] = ["q", "scale", "zero", "dq"].map(|end| format!("{name}.{end}"));
@@ -280,7 +289,7 @@ impl Writer {
             self.initializers.push(raw(&zero, &rows, kind, zeros));
             inputs.push(&zero);
         }
-        let axis = vec![AttributeProto::int("axis", 0)];
+        let axis = vec![AttributeProto::int("axis", axis)];
         self.nodes.push(NodeProto::new("DequantizeLinear", &inputs, &[&dq], axis));
         dq
     }

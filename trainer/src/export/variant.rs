@@ -35,7 +35,7 @@ const MAP_MEAN: f64 = 1e-3;
 pub enum Variant {
     /// 16-bit floats: half the size; faster on GPUs, slower on CPUs, which have no such convolutions.
     Fp16,
-    /// 8-bit convolutions, calibrated on training faces: down to a quarter of the size.
+    /// 8-bit convolutions and linear layers, calibrated on training faces: down to a quarter of the size.
     Int8,
 }
 

@@ -92,18 +92,21 @@ fn schemes(backbone: Backbone, params: &Params) -> Vec<Scheme> {
     match backbone {
         Backbone::MobilenetV3Small => {
             let name = |n: &str| {
-                timm_inverted(params, n, &mobilenet_block, ("features.12.", "blocks.5.0.conv", "blocks.5.0.bn1"))
+                timm_inverted(params, n, mobilenet_block, ("features.12.", "blocks.5.0.conv", "blocks.5.0.bn1"))
             };
             vec![own(&[HEAD]), timm(&["conv_head.", "classifier."], Some(1e-5), &name)]
         }
         Backbone::EfficientnetB0 | Backbone::EfficientnetB4 => {
-            let name = |n: &str| timm_inverted(params, n, &efficientnet_block, ("features.8.", "conv_head", "bn2"));
+            let name = |n: &str| timm_inverted(params, n, efficientnet_block, ("features.8.", "conv_head", "bn2"));
             vec![own(&[HEAD]), timm(&["classifier."], None, &name)]
         }
         Backbone::Resnet18 | Backbone::Resnet50 => vec![own(&[HEAD, "fc."])],
         Backbone::Vgg16 | Backbone::Vgg16Bn => vec![own(&[HEAD, "pre_logits.", "head."])],
     }
 }
+
+/// Takes the name of a tensor apart.
+type BlockOf = fn(&str) -> Option<(String, String, &str)>;
 
 /// `features.S.B.block.rest`: timm's block, what the names of this one begin with, and the rest.
 fn efficientnet_block(name: &str) -> Option<(String, String, &str)> {
@@ -128,12 +131,7 @@ fn mobilenet_block(name: &str) -> Option<(String, String, &str)> {
 
 /// timm's name of a tensor of a network of inverted residuals. `last` is what the names of the last convolution and norm begin
 /// with here, and what the two are called there.
-fn timm_inverted(
-    params: &Params,
-    name: &str,
-    block: &dyn Fn(&str) -> Option<(String, String, &str)>,
-    last: (&str, &str, &str),
-) -> Option<String> {
+fn timm_inverted(params: &Params, name: &str, block: BlockOf, last: (&str, &str, &str)) -> Option<String> {
     for (here, convolution, norm) in [("features.0.", "conv_stem", "bn1"), last] {
         if let Some(rest) = name.strip_prefix(here) {
             let (part, what) = rest.split_once('.')?;
