@@ -30,6 +30,7 @@ pub mod memory;
 pub mod metrics;
 pub mod net;
 pub mod optim;
+pub mod report;
 pub mod seeded;
 pub mod sheet;
 mod shim;

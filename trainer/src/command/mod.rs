@@ -4,6 +4,7 @@ mod calibrate;
 mod evaluate;
 mod export;
 mod margin;
+mod report;
 mod synthesize;
 mod train;
 
@@ -28,8 +29,10 @@ pub(crate) enum Command {
     Margin(margin::Margin),
     /// Makes pseudo-fakes of real faces, each blended into itself; run again, it makes what is missing.
     Synthesize(synthesize::Synthesize),
-    /// Scores faces with an ONNX file and tells how good it is.
+    /// Measures models on test sets, through the engine, and compares them.
     Evaluate(evaluate::Evaluate),
+    /// Writes what a run came to as one HTML file, and the model card.
+    Report(report::Report),
 }
 
 impl Command {
@@ -41,6 +44,7 @@ impl Command {
             Self::Margin(margin) => margin.run(),
             Self::Synthesize(synthesize) => synthesize.run(),
             Self::Evaluate(evaluate) => evaluate.run(),
+            Self::Report(report) => report.run(),
         }
     }
 }

@@ -21,7 +21,7 @@ impl fmt::Display for Evaluation {
                 result.model, result.set, result.sources, result.failed
             )?;
             let count = |l: &Level| format!("{} real, {} fake", l.real, l.fake);
-            writeln!(f, "  {:<18} {:<24} {}", "", "frames", "videos")?;
+            writeln!(f, "  {:<18} {:<24} videos", "", "frames")?;
             writeln!(f, "  {:<18} {:<24} {}", "", count(&result.frame), count(&result.video))?;
             for ((name, frame), (_, video)) in result.frame.figures.named().iter().zip(result.video.figures.named()) {
                 let text = |v: Option<super::Figure>| {

@@ -30,7 +30,7 @@ pub use outcome::{
     SetRecord, SetResult, Standing,
 };
 pub use scoring::{Judge, Locators, score};
-pub use set::{Digests, Set, sha256_of};
+pub use set::{Digests, Set};
 pub use table::{Samples, Scored, scored};
 
 use crate::calibrate::Reliability;
@@ -167,9 +167,9 @@ impl Bench<'_> {
             score(set, &items, condition, &mut self.judges, &mut ledgers, &self.locators, &bar)?;
             bar.finish_and_clear();
             let mut samples: Vec<(Vec<Scored>, Samples)> = Vec::with_capacity(self.judges.len());
-            for which in 0..self.judges.len() {
-                let (scores, failed) = scored(&ledgers[which], &items)?;
-                self.tell_failures(set, condition, &ledgers[which], &items, scores.len(), failed)?;
+            for (which, ledger) in ledgers.iter().enumerate() {
+                let (scores, failed) = scored(ledger, &items)?;
+                self.tell_failures(set, condition, ledger, &items, scores.len(), failed)?;
                 let keys = self.judges[which].scorer.contract().score.clone();
                 let sample = Samples::new(set, &scores, &keys)?;
                 let mut result = SetResult {

@@ -15,12 +15,12 @@ use rayon::prelude::*;
 
 use super::condition::Condition;
 use super::ledger::{Entry, Ledger, Shot};
-use super::set::{Set, hex};
+use super::set::Set;
 use crate::config::{Contender, SetKind};
 use crate::data::Picture;
 use crate::error::{Error, Result};
 use crate::margin::largest;
-use crate::seeded;
+use crate::{hash, seeded};
 
 /// Pictures or frames that are decoded, cut and scored together: bounds the memory they take.
 const CHUNK: usize = 32;
@@ -62,7 +62,7 @@ impl Judge {
         let scorer = Scorer::new(&model, contract, &SessionOptions { threads, ..SessionOptions::default() })?;
         let Contract { input, crop, output, .. } = scorer.contract();
         let read = serde_json::to_string(&(input, crop, output)).map_err(|e| Error::Data(e.to_string()))?;
-        let digest = hex(&Sha256::digest(format!("{}\n{read}", model.sha256())));
+        let digest = hash::hex(Sha256::digest(format!("{}\n{read}", model.sha256())));
         let file = said.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let bytes = std::fs::metadata(&said.file).map_err(Error::io(&said.file))?.len();
         Ok(Self { name: said.name.clone(), scorer, file, bytes, digest })

@@ -1,9 +1,7 @@
 //! A test set: its files with their labels, and a digest of all that decides about scores.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::UNIX_EPOCH;
 
 use rayon::prelude::*;
@@ -14,7 +12,7 @@ use crate::checkpoint::write_atomically;
 use crate::config::{SetKind, TestSet};
 use crate::data::{self, Face, Label};
 use crate::error::{Error, Result};
-use crate::seeded;
+use crate::{hash, seeded};
 
 /// A test set, ready to be scored.
 #[derive(Clone, Debug)]
@@ -36,10 +34,10 @@ impl Set {
     /// Folders or files that cannot be read.
     pub fn open(said: &TestSet, locator: &str, digests: &mut Digests) -> Result<Self> {
         let items = data::scan_any(&said.folders)?;
-        let mut hash = Sha256::new();
+        let mut sha = Sha256::new();
         let mut add = |part: &[u8]| {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part);
+            sha.update((part.len() as u64).to_le_bytes());
+            sha.update(part);
         };
         add(b"test set 1");
         match said.kind {
@@ -52,7 +50,7 @@ impl Set {
                 add(part.as_bytes());
             }
         }
-        Ok(Self { said: said.clone(), items, digest: hex(&hash.finalize()) })
+        Ok(Self { said: said.clone(), items, digest: hash::hex(sha.finalize()) })
     }
 
     /// The number of the source video of each item, from 0, and how many there are.
@@ -120,7 +118,7 @@ impl Digests {
                 let (size, changed) = (about.len(), changed.map_or(0, |d| d.as_nanos()));
                 match self.known.get(path) {
                     Some(k) if k.size == size && k.changed == changed => Ok(k.clone()),
-                    _ => Ok(Known { size, changed, sha256: sha256_of(path)? }),
+                    _ => Ok(Known { size, changed, sha256: hash::file(path)? }),
                 }
             })
             .collect::<Result<_>>()?;
@@ -133,27 +131,4 @@ impl Digests {
         }
         Ok(digests)
     }
-}
-
-/// SHA-256 of a file, in hexadecimal digits.
-///
-/// # Errors
-///
-/// A file that cannot be read.
-pub fn sha256_of(path: &Path) -> Result<String> {
-    let mut file = File::open(path).map_err(Error::io(path))?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer).map_err(Error::io(path))? {
-            0 => break,
-            n => hash.update(&buffer[..n]),
-        }
-    }
-    Ok(hex(&hash.finalize()))
-}
-
-/// As hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
