@@ -122,7 +122,8 @@ pub fn with_pseudo_fakes(mut faces: Vec<Face>, pseudo: Pseudo, sources: Sources)
         }
     }
     let reals = faces.iter().filter(|f| f.label == Label::Real);
-    let made: Vec<Face> = reals.map(|f| Face { label: Label::Fake, method: "pseudo".to_owned(), ..f.clone() }).collect();
+    let made: Vec<Face> =
+        reals.map(|f| Face { label: Label::Fake, method: "pseudo".to_owned(), ..f.clone() }).collect();
     faces.extend(made);
     faces
 }
