@@ -103,7 +103,8 @@ pub fn outline(place: &Place, part: Part) -> Vec<Point> {
 }
 
 /// The template goes to the picture by the affine map that brings its landmarks nearest to the given ones: so it turns, and is
-/// narrow where a head looks aside.
+/// narrow where a head looks aside. On the side that such a head looks to, which its nose tells, there is less of the face before the
+/// background begins, and more on the other (the two factors were chosen by eye).
 fn from_landmarks(points: &[Point; 5], part: Part) -> Option<Vec<Point>> {
     let x = plane(&points.map(|p| f64::from(p.x)));
     let y = plane(&points.map(|p| f64::from(p.y)));
@@ -112,7 +113,11 @@ fn from_landmarks(points: &[Point; 5], part: Part) -> Option<Vec<Point>> {
     if !(0.001..4.0).contains(&area) {
         return None;
     }
+    let nose = [(x, points[2].x), (y, points[2].y)].map(|(p, at)| f64::from(at) - p[1] * LANDMARKS[2].1 - p[2]);
+    let aside = ((nose[0] * y[1] - nose[1] * x[1]) / (x[0] * y[1] - x[1] * y[0])).clamp(-1.0, 1.0);
+    let (near, far) = (1.0 + 0.5 * aside.abs(), (1.0 - 0.8 * aside.abs()).max(0.4));
     let place = |(u, v): (f64, f64)| {
+        let u = u * if u * aside > 0.0 { far } else { near };
         let at = |[a, b, c]: [f64; 3]| (a * u + b * v + c) as f32;
         Point { x: at(x), y: at(y) }
     };

@@ -47,10 +47,14 @@ def downscaled(rgb, by):
 
 
 def fitted(points):
-    """Where the template's chin and its right cheek come to lie, by least squares."""
+    """Where the template's chin and both its cheeks come to lie: least squares, then narrower where the nose points to."""
     template = np.array([(-0.5, 0.0), (0.5, 0.0), (0.0, 0.57), (-0.41, 1.156), (0.41, 1.156)])
     fit = np.linalg.lstsq(np.c_[template, np.ones(5)], np.array(points), rcond=None)[0]
-    return (np.array([[0.0, 1.8, 1.0], [1.08, 0.1, 1.0]]) @ fit).tolist()
+    left_over = points[2] - np.array([0.0, 0.57, 1.0]) @ fit
+    aside = np.linalg.solve(fit[:2].T, left_over)[0]
+    near, far = 1 + 0.5 * abs(aside), max(1 - 0.8 * abs(aside), 0.4)
+    right, left = (far, near) if aside > 0 else (near, far)
+    return (np.array([[0.0, 1.8, 1.0], [1.08 * right, 0.1, 1.0], [-1.08 * left, 0.1, 1.0]]) @ fit).tolist()
 
 
 def main():
