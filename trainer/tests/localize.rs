@@ -198,7 +198,7 @@ fn from_a_zoo_to_a_regularized_run() {
     let text = error(train(&primary, &folder.join("run"), Limits::default()));
     assert!(text.contains("holds no maps"), "{text}");
     let index = localize(&first, &zoo, &maps).unwrap();
-    let faces = split(&first).unwrap().train;
+    let faces = split(&first, None).unwrap().train;
     assert_eq!((index.faces, &index.shards[..]), (faces.len(), &["maps-00000.safetensors".to_owned()][..]));
     assert!(index.support.iter().all(|s| *s > 0.01 && *s < 0.99), "{:?}", index.support);
     let shard = maps.join(&index.shards[0]);
@@ -254,7 +254,7 @@ fn from_a_zoo_to_a_regularized_run() {
     std::fs::rename(folder.join("maps"), moved.join("maps")).unwrap();
     let there = tiny(&moved, "regularize.kind = \"primary_regions\"\nregularize.maps = \"maps\"");
     assert_eq!(run("whole", &there, Limits::default()).unwrap(), whole);
-    let face = &split(&there).unwrap().train[0].path;
+    let face = &split(&there, None).unwrap().train[0].path;
     let other = image::open(face).unwrap().fliph();
     other.save(face).unwrap();
     let text = error(run("whole", &there, Limits::default()));
