@@ -45,6 +45,7 @@ mod shim;
 pub mod synthesize;
 pub mod train;
 pub mod video;
+pub mod workflow;
 pub mod zoo;
 
 pub use config::Config;

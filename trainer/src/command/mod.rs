@@ -7,6 +7,7 @@ mod faces;
 mod localize;
 mod margin;
 mod report;
+mod run;
 mod synthesize;
 mod train;
 mod zoo;
@@ -22,6 +23,8 @@ use deepfake_trainer::Result;
 /// What can be done.
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    /// All of it, from faces to a model with its report; run again, it does only what is not up to date.
+    Run(run::Run),
     /// Cuts faces out of videos and pictures; run again with the same folder, it goes on where it was stopped.
     Faces(faces::Faces),
     /// Trains the detectors whose attention tells the primary regions of faces.
@@ -47,6 +50,7 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) fn run(self) -> Result<()> {
         match self {
+            Self::Run(run) => run.run(),
             Self::Faces(faces) => faces.run(),
             Self::Zoo(zoo) => zoo.run(),
             Self::Localize(localize) => localize.run(),

@@ -57,6 +57,9 @@ impl Told {
         }
         let mut sheets = Vec::new();
         contact_sheets(run.path(), "", 3, &mut sheets)?;
+        if let Some(maps) = config.as_ref().and_then(|c| c.regularize.maps.as_deref()).filter(|m| m.is_dir()) {
+            contact_sheets(maps, "maps", 1, &mut sheets)?;
+        }
         sheets.sort();
         Ok(Self {
             config,
