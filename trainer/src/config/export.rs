@@ -16,7 +16,7 @@ pub struct Export {
     pub calibration_faces: usize,
     /// How much lower the AUC of the validation faces may become, at most. Default 0.01.
     pub max_auc_loss: f64,
-    /// How far logits may move in the mean over the validation faces, at most. Default 0.25.
+    /// How far logits may move in the mean over the validation faces, at most, in parts of their standard deviation. Default 0.25.
     pub max_mean_difference: f64,
 }
 

@@ -64,6 +64,8 @@ pub struct Loss {
     pub largest: f64,
     /// Mean difference of the logits.
     pub mean: f64,
+    /// Standard deviation of the 32-bit file's logits, which says how much a difference means.
+    pub spread: f64,
     /// AUC of the 32-bit file.
     pub auc_fp32: f64,
     /// AUC of the variant.
@@ -89,13 +91,13 @@ pub struct Made {
 
 impl std::fmt::Display for Made {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Loss { faces, largest, mean, auc_fp32, auc, .. } = self.loss;
+        let Loss { faces, largest, mean, spread, auc_fp32, auc, .. } = self.loss;
         let [whole, small] = self.bytes.map(|b| b as f64 / 1e6);
         let [before, after] = self.milliseconds;
         write!(
             f,
-            "{}: logits of {faces} validation faces differ from 32 bits by {mean:.4} in the mean, {largest:.4} at most; AUC {auc:.4} \
-             ({auc_fp32:.4}); {small:.1} MB ({whole:.1}); {after:.2} ms a face on one CPU thread ({before:.2})",
+            "{}: logits of {faces} validation faces differ from 32 bits by {mean:.4} in the mean, {largest:.4} at most \
+             (standard deviation {spread:.4}); AUC {auc:.4} ({auc_fp32:.4}); {small:.1} MB ({whole:.1}); {after:.2} ms a face on one CPU thread ({before:.2})",
             self.path.display()
         )
     }
@@ -145,6 +147,7 @@ pub fn variants(folder: &RunFolder, path: &Path, wanted: &Export) -> Result<Vec<
             ("variant_faces", loss.faces.to_string()),
             ("variant_largest_difference", format!("{:.4}", loss.largest)),
             ("variant_mean_difference", format!("{:.4}", loss.mean)),
+            ("variant_logit_spread", format!("{:.4}", loss.spread)),
             ("variant_auc_fp32", format!("{:.4}", loss.auc_fp32)),
             ("variant_auc", format!("{:.4}", loss.auc)),
         ]);
@@ -240,10 +243,13 @@ fn loss(config: &Config, reference: &mut Scorer, small: &mut Scorer, faces: &Sho
         metrics::auc(logits, &fakes)
             .ok_or_else(|| Error::Data("the validation faces that can be read are of one class".to_owned()))
     };
+    let count = before.len() as f64;
+    let center = before.iter().sum::<f64>() / count;
     Ok(Loss {
         faces: fakes.len(),
         largest: super::largest(differences.iter().copied()),
-        mean: differences.iter().sum::<f64>() / differences.len() as f64,
+        mean: differences.iter().sum::<f64>() / count,
+        spread: (before.iter().map(|z| (z - center).powi(2)).sum::<f64>() / count).sqrt(),
         auc_fp32: auc(&before)?,
         auc: auc(&after)?,
         map_mean,
@@ -272,10 +278,11 @@ fn allowed(loss: &Loss, wanted: &Export, name: &str) -> Result<()> {
             loss.auc_fp32, wanted.max_auc_loss
         )));
     }
-    if !within(loss.mean, wanted.max_mean_difference) {
+    if !within(loss.mean, wanted.max_mean_difference * loss.spread) {
         return Err(Error::Export(format!(
-            "{name} moves the logits by {:.4} in the mean, more than `export.max_mean_difference` = {}: it is not written",
-            loss.mean, wanted.max_mean_difference
+            "{name} moves the logits by {:.4} in the mean, more than `export.max_mean_difference` = {} of their standard \
+             deviation {:.4}: it is not written",
+            loss.mean, wanted.max_mean_difference, loss.spread
         )));
     }
     Ok(())
