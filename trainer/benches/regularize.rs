@@ -114,7 +114,7 @@ fn main() {
     let (faces, pictures) = Pictures::load(faces, &budget, 0.0, &ProgressBar::hidden()).unwrap();
     let maps = RegionMaps::new(&keys(&faces).unwrap(), (0..faces.len() as u64).map(map).collect());
     let loader = Loader::new(&config, &faces, &pictures).unwrap().with_maps(Some(&maps));
-    let (net, initial) = Net::new(&config.model, &mut generator(1, "weights", &[])).unwrap();
+    let (net, initial) = Net::new(&config.model, &config.input, &mut generator(1, "weights", &[])).unwrap();
     let params = initial.copied(device, true).unwrap();
     let bench = Bench { loader, net, params, device, size };
 

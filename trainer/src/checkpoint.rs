@@ -240,7 +240,7 @@ pub fn read_config(folder: &RunFolder) -> Result<Config> {
 /// A folder without a run, or whose run has not yet had a best epoch; files that cannot be read.
 pub fn open_best(folder: &RunFolder) -> Result<(Config, Net, Params)> {
     let config = read_config(folder)?;
-    let (net, mut params) = Net::blank(&config.model)?;
+    let (net, mut params) = Net::blank(&config.model, &config.input)?;
     let path = folder.best();
     params.assign(&read_tensors(&path)?, &path)?;
     Ok((config, net, params))

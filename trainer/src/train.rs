@@ -97,7 +97,8 @@ pub fn train(config: &Config, run: &Path, limits: Limits) -> Result<Outcome> {
         log.say(&text, json!({"event": "maps", "support": maps.support(), "digest": maps.digest()}));
     }
 
-    let (net, mut initial) = Net::new(&config.model, &mut seeded::generator(config.seed, "weights", &[]))?;
+    let weights = &mut seeded::generator(config.seed, "weights", &[]);
+    let (net, mut initial) = Net::new(&config.model, &config.input, weights)?;
     if let Some(path) = &config.model.init {
         let loaded = net.load(&mut initial, &read_tensors(path)?, path)?;
         let record = json!({

@@ -7,7 +7,6 @@ use std::path::Path;
 use deepfake_trainer::Config;
 use deepfake_trainer::config::Grow;
 use deepfake_trainer::net::Net;
-use deepfake_trainer::seeded::generator;
 use support::{config, text};
 
 #[test]
@@ -17,11 +16,22 @@ fn every_example_can_be_used() {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let config = Config::read(&path).unwrap_or_else(|e| panic!("{e}"));
-        Net::new(&config.model, &mut generator(config.seed, "weights", &[])).unwrap();
+        Net::blank(&config.model, &config.input).unwrap();
         names.push(config.name);
     }
     names.sort();
-    assert_eq!(names, ["minimal", "primary-regions", "scorer", "synthesize"]);
+    let all = [
+        "efficientnet_b4",
+        "f3net",
+        "minimal",
+        "primary-regions",
+        "resnet18",
+        "scorer",
+        "synthesize",
+        "vit_small",
+        "xception",
+    ];
+    assert_eq!(names, all);
 }
 
 #[test]
@@ -77,6 +87,41 @@ fn nonsense_is_refused_by_key() {
     assert!(Config::read(&path).unwrap_err().to_string().contains("`name`"));
     std::fs::write(&path, "name = \"a\"").unwrap();
     assert!(Config::read(&path).unwrap_err().to_string().contains("data"));
+}
+
+#[test]
+fn what_a_network_cannot_see_is_refused() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("c.toml");
+    for (more, told) in [
+        ("model.backbone = \"vit_small\"\nmodel.width = 1.0", "`model.width` is not to be chosen for vit_small"),
+        (
+            "model.backbone = \"vit_base\"\nmodel.stem_stride = 1",
+            "`model.stem_stride` is not to be chosen for vit_base",
+        ),
+        ("model.backbone = \"vit_base\"\nmodel.norm_momentum = 0.1", "`model.norm_momentum`"),
+        ("model.backbone = \"f3net\"\nmodel.stem_stride = 1", "`model.stem_stride` is not to be chosen for f3net"),
+        (
+            "model.backbone = \"vit_small\"\ninput.size = 100",
+            "`input.size` must be a multiple of 16 for vit_small, not 100",
+        ),
+        (
+            "model.backbone = \"vit_small\"\ninput.grow = [{ until = 0.5, size = 56 }]",
+            "`input.grow` must be a multiple of 16",
+        ),
+        (
+            "model.backbone = \"f3net\"\ninput.grow = [{ until = 0.5, size = 64 }]",
+            "`input.grow` is not possible with f3net",
+        ),
+        ("model.backbone = \"f3net\"\ninput.size = 184", "different grids: 186 will do"),
+    ] {
+        std::fs::write(&path, format!("name = \"a\"\ndata.folders = [\"faces\"]\n{more}")).unwrap();
+        let error = Config::read(&path).unwrap_err().to_string();
+        assert!(error.contains(told), "{more}: {error}");
+    }
+    let grows = "model.backbone = \"vit_small\"\ninput.grow = [{ until = 0.5, size = 96 }]";
+    std::fs::write(&path, format!("name = \"a\"\ndata.folders = [\"faces\"]\n{grows}")).unwrap();
+    Config::read(&path).unwrap();
 }
 
 #[test]

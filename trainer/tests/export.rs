@@ -9,7 +9,7 @@ use deepfake_scoring::model::Model as File;
 use deepfake_scoring::score::Scorer;
 use deepfake_scoring::session::SessionOptions;
 use deepfake_trainer::checkpoint::RunFolder;
-use deepfake_trainer::config::{self, Model};
+use deepfake_trainer::config::{self, Input, Model};
 use deepfake_trainer::export::{self, TOLERANCE, Variant};
 use deepfake_trainer::net::{Backbone, Mode, Net, Params, write_tensors};
 use support::formula::filled;
@@ -25,7 +25,7 @@ fn network(backbone: Backbone, change: impl Fn(&str, Tensor) -> Tensor) -> (Net,
 }
 
 fn network_of(model: &Model, change: impl Fn(&str, Tensor) -> Tensor) -> (Net, Params) {
-    let (net, params) = Net::blank(model).unwrap();
+    let (net, params) = Net::blank(model, &Input { size: SIZE, ..Input::default() }).unwrap();
     let mut params = params.copied(Device::Cpu, false).unwrap();
     let filled = filled(&params).into_iter().map(|(name, t)| (name.clone(), change(&name, t))).collect();
     params.assign(&filled, Path::new("formula")).unwrap();
@@ -84,6 +84,8 @@ fn ended(folder: &Path, model: &Model, params: &Params) -> RunFolder {
     let run = RunFolder::new(&folder.join("run")).unwrap();
     let mut config = config(folder, "");
     config.model = model.clone();
+    config.input.size = SIZE;
+    config.input.grow.clear();
     std::fs::write(run.config(), serde_json::to_vec(&config).unwrap()).unwrap();
     let weights = params.iter().map(|p| (p.name.clone(), &p.tensor));
     std::fs::write(run.best(), write_tensors(weights, None).unwrap()).unwrap();

@@ -4,7 +4,7 @@ mod support;
 
 use std::path::Path;
 
-use deepfake_trainer::config::{Method, Model, Optim, Precision};
+use deepfake_trainer::config::{Input, Method, Model, Optim, Precision};
 use deepfake_trainer::learner::Learner;
 use deepfake_trainer::net::{Net, Params, floats};
 use deepfake_trainer::optim::{Scaler, rate};
@@ -27,7 +27,7 @@ fn optim(method: Method) -> Optim {
 /// A network of quarter width with the script's weights.
 fn learner(optim: &Optim) -> Learner {
     let model = Model { width: Some(0.25), dropout: 0.0, ..Model::default() };
-    let (net, mut params) = Net::blank(&model).unwrap();
+    let (net, mut params) = Net::blank(&model, &Input::default()).unwrap();
     let filled = filled(&params);
     params.assign(&filled, Path::new("formula")).unwrap();
     Learner::new(net, &params, optim, Device::Cpu, 1).unwrap()

@@ -8,7 +8,9 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use deepfake_trainer::checkpoint::RunFolder;
-use deepfake_trainer::config::{Augment, Cam, Fill, Fusion, Localize, Model, PairMap, Regularization, Regularize};
+use deepfake_trainer::config::{
+    Augment, Cam, Fill, Fusion, Input, Localize, Model, PairMap, Regularization, Regularize,
+};
 use deepfake_trainer::data::{Label, Pictures, scan};
 use deepfake_trainer::loader::{Loader, Showing};
 use deepfake_trainer::localize::{SHEETS, localize};
@@ -34,13 +36,15 @@ fn exact_maps_are_grad_cams_but_for_the_number_of_positions() {
     for backbone in Backbone::ALL {
         let width = backbone.has_width().then_some(0.25);
         let model = Model { backbone, width, ..Model::default() };
-        let (net, initial) = Net::new(&model, &mut generator(1, "weights", &[])).unwrap();
+        let size = Input { size: 64, ..Input::default() };
+        let (net, initial) = Net::new(&model, &size, &mut generator(1, "weights", &[])).unwrap();
         let params = initial.copied(Device::Cpu, false).unwrap();
-        let (input, classes) = (random(&[4, 3, 64, 96], 2), Tensor::from_slice(&[0i64, 1, 1, 0]));
+        let wide = if backbone.has_one_size() { 64 } else { 96 };
+        let (input, classes) = (random(&[4, 3, 64, wide], 2), Tensor::from_slice(&[0i64, 1, 1, 0]));
         let of = |cam| cam::activation(cam, &net, &params, &input, &classes).unwrap();
         let (exact, gradient) = (of(Cam::Exact), of(Cam::Gradient));
         let (_, h, w) = exact.size3().unwrap();
-        assert!(h >= 2 && w > h, "{backbone}: a wide picture has a wide map");
+        assert!(h >= 2 && (w > h) == (wide > 64), "{backbone}: a wide picture has a wide map");
         let (largest, worst) = (exact.max().double_value(&[]), (&exact - gradient * (h * w) as f64).abs().max());
         assert!(largest > 0.0 && worst.double_value(&[]) <= 1e-4 * largest, "{backbone}: {worst} of {largest}");
         let scaled = |cam| floats(&cam::scaled(&of(cam)).unwrap()).unwrap();
@@ -55,7 +59,7 @@ fn exact_maps_are_grad_cams_but_for_the_number_of_positions() {
 
 #[test]
 fn a_map_of_one_position_is_refused() {
-    let (net, initial) = Net::new(&Model::default(), &mut generator(1, "weights", &[])).unwrap();
+    let (net, initial) = Net::new(&Model::default(), &Input::default(), &mut generator(1, "weights", &[])).unwrap();
     let params = initial.copied(Device::Cpu, false).unwrap();
     let classes = Tensor::from_slice(&[1i64]);
     let error = cam::activation(Cam::Exact, &net, &params, &random(&[1, 3, 32, 32], 2), &classes).unwrap_err();

@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use deepfake_trainer::config::Model;
+use deepfake_trainer::config::{Input, Model};
 use deepfake_trainer::net::{Backbone, HEAD, Mode, Naming, Net, Params, Role, floats};
 use deepfake_trainer::optim::{Adam, forget_gradients};
 use sha2::{Digest, Sha256};
@@ -21,7 +21,8 @@ fn published(backbone: Backbone) -> Model {
 
 /// With the script's weights.
 fn network(model: &Model) -> (Net, Params) {
-    let (net, initial) = Net::blank(model).unwrap();
+    let input = Input { size: 64, ..Input::default() };
+    let (net, initial) = Net::blank(model, &input).unwrap();
     let mut params = initial.copied(Device::Cpu, true).unwrap();
     params.assign(&filled(&params), Path::new("formula")).unwrap();
     (net, params)
@@ -124,7 +125,8 @@ fn timms_weights_do_the_same_here() {
         // As somebody's training wraps them, with a head of 1000 classes.
         tensors = tensors.into_iter().map(|(name, t)| (format!("module.{name}"), t)).collect();
         let head = match backbone {
-            Backbone::Resnet18 | Backbone::Resnet50 => "fc.weight",
+            Backbone::Resnet18 | Backbone::Resnet50 | Backbone::Xception | Backbone::F3net => "fc.weight",
+            Backbone::VitSmall | Backbone::VitBase => "head.weight",
             _ => "classifier.weight",
         };
         tensors.insert(format!("module.{head}"), named(head, &[1000, 8]));
@@ -133,7 +135,9 @@ fn timms_weights_do_the_same_here() {
         assert_eq!(loaded.left_out, [head], "{backbone}");
         assert_eq!(loaded.drawn, ["classifier.weight", "classifier.bias"], "{backbone}");
         let pooled = some_pooled(&features(&net, &params, &picture()));
-        close(&format!("{backbone} of timm"), &pooled, &numbers(&expected["timm"]["pooled"]), 1e-4);
+        // Those that torchvision lacks are timm's under timm's names.
+        let theirs = if expected["timm"].is_null() { &expected["pooled"] } else { &expected["timm"]["pooled"] };
+        close(&format!("{backbone} of timm"), &pooled, &numbers(theirs), 1e-4);
     }
 }
 
@@ -144,7 +148,7 @@ fn weights_of_something_else_are_refused_with_what_they_are() {
     let mut refusal = |tensors: BTreeMap<String, Tensor>| {
         net.load(&mut params, &tensors, Path::new("w.safetensors")).unwrap_err().to_string()
     };
-    let of = |backbone| filled(&Net::blank(&published(backbone)).unwrap().1);
+    let of = |backbone| filled(&Net::blank(&published(backbone), &Input { size: 64, ..Input::default() }).unwrap().1);
     let mut own = of(Backbone::Resnet18);
     own.remove("layer3.0.bn1.bias");
     assert!(refusal(own).contains("`layer3.0.bn1.bias` is missing"));
@@ -187,7 +191,10 @@ fn training_mode_and_gradients_are_the_references() {
         for (name, norm) in expected["gradient_norms"].as_object().unwrap() {
             let ours = find(name).tensor.grad().norm().double_value(&[]);
             let theirs = norm.as_f64().unwrap();
-            assert!((ours - theirs).abs() <= 1e-3 * theirs, "{backbone}, {name}: {ours} and {theirs}");
+            // The statistics' filters stand before 36 batch norms and behind absolute values: PyTorch in single precision is 1.7e-3
+            // away from itself in double precision.
+            let tolerance = if backbone == Backbone::F3net { 5e-3 } else { 1e-3 };
+            assert!((ours - theirs).abs() <= tolerance * theirs, "{backbone}, {name}: {ours} and {theirs}");
         }
         if let Some(name) = expected["running_mean"].as_str() {
             let mean = floats(&find(name).tensor).unwrap();

@@ -182,6 +182,7 @@ impl Config {
         self.export.check()?;
         self.calibrate.check()?;
         self.evaluate.check()?;
+        self.model.check_input(&self.input)?;
         if self.optim.pair_weight > 0.0 && !self.data.pairs {
             return wrong("optim.pair_weight", "needs `data.pairs`");
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::wrong;
+use super::{Input, wrong};
 use crate::error::Result;
 use crate::net::Backbone;
 
@@ -74,5 +74,16 @@ impl Model {
             return wrong("model.norm_momentum", "must be above 0 and at most 1");
         }
         Ok(())
+    }
+    /// Whether the network can be made for such an input.
+    pub(super) fn check_input(&self, input: &Input) -> Result<()> {
+        let backbone = self.backbone;
+        if backbone.has_one_size() && !input.grow.is_empty() {
+            let problem = format!("is not possible with {backbone}, whose filters are made for one size: leave it out");
+            return wrong("input.grow", &problem);
+        }
+        let takes = |key, size| backbone.takes(size).or_else(|problem| wrong(key, &problem));
+        takes("input.size", input.size)?;
+        input.grow.iter().try_for_each(|g| takes("input.grow", g.size))
     }
 }

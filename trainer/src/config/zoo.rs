@@ -114,7 +114,8 @@ impl Zoo {
                 return wrong("zoo.members", &format!("has two called `{name}`: give one of them another `name`"));
             }
             let own = member.config(config);
-            for checked in [own.model.check(), own.input.check(), own.optim.check()] {
+            let fits = own.model.check_input(&own.input);
+            for checked in [own.model.check(), own.input.check(), own.optim.check(), fits] {
                 checked
                     .map_err(|e| Error::Config { key: "zoo.members", problem: format!("says of `{name}` that {e}") })?;
             }

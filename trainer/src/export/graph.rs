@@ -1,6 +1,6 @@
 //! A network's steps as ONNX nodes, with batch norms folded into the convolutions before them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use deepfake_scoring::onnx::{AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto};
 
@@ -11,9 +11,21 @@ use crate::net::{Activation, FAKE, Net, Node, NodeId, Op, ParamId, Params, REAL,
 /// `[N, 1, h, w]`, where the head begins.
 pub(super) const EVIDENCE: &str = "map.conv";
 
+/// What the outputs of steps are called that look for small differences between large numbers, as transforms to frequencies do: they
+/// are not for 8 bits.
+pub(super) const EXACT: &str = "exact_";
+
 /// The graph with an input of `[N, 3, height, width]`.
 pub(super) fn build(net: &Net, params: &Params, width: usize, height: usize) -> Result<GraphProto> {
-    let mut writer = Writer { params, names: Vec::new(), nodes: Vec::new(), initializers: Vec::new() };
+    let mut writer = Writer {
+        params,
+        size: [height as i64, width as i64],
+        constant: net.constant(),
+        names: Vec::new(),
+        constants: BTreeSet::new(),
+        nodes: Vec::new(),
+        initializers: Vec::new(),
+    };
     let folded = folded(net);
     for (index, node) in net.nodes().iter().enumerate() {
         writer.node(net, index, node, &folded)?;
@@ -44,12 +56,19 @@ fn folded(net: &Net) -> HashSet<usize> {
     (0..nodes.len()).filter(|&i| foldable(&nodes[i])).collect()
 }
 
-struct Writer<'a> {
-    params: &'a Params,
+/// A graph that is being written.
+pub(super) struct Writer<'a> {
+    pub(super) params: &'a Params,
+    /// Height and width of the input.
+    pub(super) size: [i64; 2],
+    /// Which steps yield the same for every input: what others read of them is computed here and stored.
+    constant: Vec<bool>,
     /// What every step's result is called.
     names: Vec<String>,
-    nodes: Vec<NodeProto>,
-    initializers: Vec<TensorProto>,
+    /// Names of the constants that are stored already.
+    constants: BTreeSet<String>,
+    pub(super) nodes: Vec<NodeProto>,
+    pub(super) initializers: Vec<TensorProto>,
 }
 
 impl Writer<'_> {
@@ -58,7 +77,11 @@ impl Writer<'_> {
     }
 
     fn node(&mut self, net: &Net, index: usize, node: &Node, folded: &HashSet<usize>) -> Result<()> {
-        let inputs = node.inputs.iter().map(|id| self.name(*id)).collect::<Result<Vec<_>>>()?;
+        if self.constant[index] {
+            self.names.push(String::new());
+            return Ok(());
+        }
+        let inputs = node.inputs.iter().map(|id| self.input(net, *id)).collect::<Result<Vec<_>>>()?;
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
         let first = inputs.first().copied().unwrap_or_default().to_owned();
         let name = match &node.op {
@@ -115,12 +138,80 @@ impl Writer<'_> {
             }
             // Nothing is dropped any more.
             Op::DropFace(_) => first,
+            Op::ConvBy { stride, padding, .. } => {
+                let attributes = vec![
+                    AttributeProto::int_list("strides", &[*stride; 2]),
+                    AttributeProto::int_list("pads", &[*padding; 4]),
+                ];
+                self.push("Conv", &inputs, format!("{EXACT}{index}"), attributes)
+            }
+            Op::Act(Activation::Gelu) => self.gelu(index, &first),
+            Op::Act(Activation::Tanh) => self.push("Tanh", &inputs, format!("tanh_{index}"), vec![]),
+            Op::Act(Activation::Abs) => self.push("Abs", &inputs, format!("abs_{index}"), vec![]),
+            Op::Act(Activation::Log) => self.push("Log", &inputs, format!("log_{index}"), vec![]),
+            Op::Affine { scale, offset } => {
+                let (scale, offset) = (self.scalar(*scale), self.scalar(*offset));
+                let scaled = self.push("Mul", &[&first, &scale], format!("scaled_{index}"), vec![]);
+                self.push("Add", &[&scaled, &offset], format!("affine_{index}"), vec![])
+            }
+            Op::MatMul { exact } => {
+                let kind = if *exact { EXACT } else { "matmul_" };
+                self.push("MatMul", &inputs, format!("{kind}{index}"), vec![])
+            }
+            Op::Transpose => {
+                let attributes = vec![AttributeProto::int_list("perm", &[0, 1, 3, 2])];
+                self.push("Transpose", &inputs, format!("transpose_{index}"), attributes)
+            }
+            Op::Softmax => {
+                self.push("Softmax", &inputs, format!("softmax_{index}"), vec![AttributeProto::int("axis", -1)])
+            }
+            Op::Concat => self.push("Concat", &inputs, format!("concat_{index}"), vec![AttributeProto::int("axis", 1)]),
+            Op::Token(op) => self.token(op, index, &first)?,
+            Op::Weight(_) | Op::Fixed(_) => return Err(Error::Export("a constant that changes".to_owned())),
         };
         self.names.push(name);
         Ok(())
     }
 
-    fn push(&mut self, op: &str, inputs: &[&str], output: String, attributes: Vec<AttributeProto>) -> String {
+    /// What a step reads: another step's result, or a constant, which is then stored.
+    fn input(&mut self, net: &Net, id: NodeId) -> Result<String> {
+        if !self.constant[id.index()] {
+            return self.name(id);
+        }
+        let key = format!("constant_{}", id.index());
+        if self.constants.insert(key.clone()) {
+            let tensor = net.evaluate(id, self.params)?;
+            self.initializers.push(TensorProto::floats(&key, &tensor.size(), &floats(&tensor)?));
+        }
+        Ok(key)
+    }
+
+    /// Stores a number; returns its name.
+    pub(super) fn scalar(&mut self, value: f64) -> String {
+        let name = format!("scalar_{value}");
+        if self.constants.insert(name.clone()) {
+            self.initializers.push(TensorProto::floats(&name, &[], &[value as f32]));
+        }
+        name
+    }
+
+    /// x / 2 * (1 + erf(x / sqrt 2)), in the order that engines know how to fuse.
+    fn gelu(&mut self, index: usize, x: &str) -> String {
+        let (root, one, half) = (self.scalar(std::f64::consts::SQRT_2), self.scalar(1.0), self.scalar(0.5));
+        let divided = self.push("Div", &[x, &root], format!("divided_{index}"), vec![]);
+        let erf = self.push("Erf", &[&divided], format!("erf_{index}"), vec![]);
+        let sum = self.push("Add", &[&erf, &one], format!("normal_{index}"), vec![]);
+        let product = self.push("Mul", &[x, &sum], format!("weighted_{index}"), vec![]);
+        self.push("Mul", &[&product, &half], format!("gelu_{index}"), vec![])
+    }
+
+    pub(super) fn push(
+        &mut self,
+        op: &str,
+        inputs: &[&str],
+        output: String,
+        attributes: Vec<AttributeProto>,
+    ) -> String {
         self.nodes.push(NodeProto::new(op, inputs, &[&output], attributes));
         output
     }
@@ -129,7 +220,7 @@ impl Writer<'_> {
         Ok(floats(self.params.get(id))?.into_iter().map(f64::from).collect())
     }
 
-    fn vector(&mut self, id: ParamId) -> Result<String> {
+    pub(super) fn vector(&mut self, id: ParamId) -> Result<String> {
         let name = self.params.name(id).to_owned();
         let tensor = TensorProto::floats(&name, &self.params.get(id).size(), &floats(self.params.get(id))?);
         self.initializers.push(tensor);

@@ -1,9 +1,10 @@
 //! Static quantization of convolutions and linear layers: activations as 8-bit numbers of one scale a tensor, kernels of one scale an output
 //! channel, written as pairs of QuantizeLinear and DequantizeLinear around the steps, which runtimes turn into integer kernels.
 //!
-//! Not quantized: the head, so that the map still sums to the logit, and what is done to pooled features in squeeze and excitation,
-//! which costs nothing and gates everything. Kernels use 7 of their 8 bits: processors without VNNI add pairs of products in 16 bits,
-//! and those of 8 bits would overflow there, so that the measured loss would hold on some machines only.
+//! Not quantized: the head, so that the map still sums to the logit; what is done to pooled features in squeeze and excitation, which
+//! costs nothing and gates everything; transforms to frequencies, whose small coefficients 8 bits would drown. Kernels use 7 of their
+//! 8 bits: processors without VNNI add pairs of products in 16 bits, and those of 8 bits would overflow there, so that the measured
+//! loss would hold on some machines only.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -16,6 +17,7 @@ use deepfake_scoring::session::{Provider, Session, SessionOptions};
 use prost::Message;
 
 use super::INPUT;
+use super::graph::EXACT;
 use super::parts::{Parts, floats_of};
 use crate::error::{Error, Result};
 
@@ -90,6 +92,7 @@ impl Plan {
             } else if let ("Conv" | "MatMul", [input, kernel, ..], Some(output)) =
                 (op, &node.input[..], node.output.first())
                 && weights.contains(kernel.as_str())
+                && !output.starts_with(EXACT)
             {
                 plan.products.insert(i);
                 add(input);

@@ -4,6 +4,7 @@ mod graph;
 mod half;
 mod int8;
 mod parts;
+mod tokens;
 mod variant;
 
 use std::path::Path;

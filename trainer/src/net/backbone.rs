@@ -1,11 +1,16 @@
 //! The networks that can be trained, and what each of them lets a configuration choose.
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use super::HEAD;
 use super::builder::Builder;
 use super::graph::NodeId;
-use super::{efficientnet, mobilenet_v3, resnet, vgg};
-use crate::config::Model;
+use super::params::Params;
+use super::{efficientnet, f3net, mobilenet_v3, resnet, vgg, vit, xception};
+use crate::config::{Input, Model};
 use crate::error::Result;
 
 /// The networks that can be trained. All end in pooling and one linear layer, so that the evidence map is exact.
@@ -28,11 +33,19 @@ pub enum Backbone {
     Vgg16,
     /// As [`Backbone::Vgg16`], with batch norms.
     Vgg16Bn,
+    /// Chollet, "Xception", 2017.
+    Xception,
+    /// Qian et al., "Thinking in Frequency", 2020: two Xceptions on frequency bands and on local frequency statistics.
+    F3net,
+    /// Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021, with a mean-token head: patches of 16 pixels, 384 channels.
+    VitSmall,
+    /// As [`Backbone::VitSmall`], 768 channels.
+    VitBase,
 }
 
 impl Backbone {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::MobilenetV3Small,
         Self::EfficientnetB0,
         Self::EfficientnetB4,
@@ -40,6 +53,10 @@ impl Backbone {
         Self::Resnet50,
         Self::Vgg16,
         Self::Vgg16Bn,
+        Self::Xception,
+        Self::F3net,
+        Self::VitSmall,
+        Self::VitBase,
     ];
 
     /// As a configuration names it.
@@ -52,30 +69,29 @@ impl Backbone {
             Self::Resnet50 => "resnet50",
             Self::Vgg16 => "vgg16",
             Self::Vgg16Bn => "vgg16_bn",
+            Self::Xception => "xception",
+            Self::F3net => "f3net",
+            Self::VitSmall => "vit_small",
+            Self::VitBase => "vit_base",
         }
     }
 
     /// Stride of the published first convolution, where a configuration may choose another.
     pub const fn stem_stride(self) -> Option<i64> {
         match self {
-            Self::MobilenetV3Small | Self::EfficientnetB0 | Self::EfficientnetB4 | Self::Resnet18 | Self::Resnet50 => {
-                Some(2)
-            }
-            Self::Vgg16 | Self::Vgg16Bn => None,
-        }
-    }
-
-    /// Whether a configuration may choose another number of channels.
-    pub const fn has_width(self) -> bool {
-        match self {
             Self::MobilenetV3Small
             | Self::EfficientnetB0
             | Self::EfficientnetB4
             | Self::Resnet18
             | Self::Resnet50
-            | Self::Vgg16
-            | Self::Vgg16Bn => true,
+            | Self::Xception => Some(2),
+            Self::Vgg16 | Self::Vgg16Bn | Self::F3net | Self::VitSmall | Self::VitBase => None,
         }
+    }
+
+    /// Whether a configuration may choose another number of channels.
+    pub const fn has_width(self) -> bool {
+        !matches!(self, Self::VitSmall | Self::VitBase)
     }
 
     /// The published probability with which the last residual branch is dropped while training, where a configuration may choose
@@ -83,18 +99,70 @@ impl Backbone {
     pub const fn stochastic_depth(self) -> Option<f64> {
         match self {
             Self::EfficientnetB0 | Self::EfficientnetB4 => Some(0.2),
-            Self::Resnet18 | Self::Resnet50 => Some(0.0),
-            Self::MobilenetV3Small | Self::Vgg16 | Self::Vgg16Bn => None,
+            Self::Resnet18 | Self::Resnet50 | Self::VitSmall | Self::VitBase => Some(0.0),
+            Self::MobilenetV3Small | Self::Vgg16 | Self::Vgg16Bn | Self::Xception | Self::F3net => None,
         }
     }
 
     /// Whether it has batch norms.
     pub const fn has_norm(self) -> bool {
-        !matches!(self, Self::Vgg16)
+        !matches!(self, Self::Vgg16 | Self::VitSmall | Self::VitBase)
     }
 
-    /// Builds the body; returns its features and their channels.
-    pub(super) fn build(self, b: &mut Builder<'_>, model: &Model) -> Result<(NodeId, i64)> {
+    /// Whether its tensors are made for one size of the input.
+    pub const fn has_one_size(self) -> bool {
+        matches!(self, Self::F3net)
+    }
+
+    /// Whether it can see inputs of `size` pixels; if not, what it needs.
+    ///
+    /// # Errors
+    ///
+    /// The end of a sentence for people.
+    pub fn takes(self, size: usize) -> std::result::Result<(), String> {
+        match self {
+            Self::VitSmall | Self::VitBase if !size.is_multiple_of(vit::PATCH as usize) => {
+                Err(format!("must be a multiple of {} for {self}, not {size}", vit::PATCH))
+            }
+            Self::F3net => {
+                let fits = |size: &usize| {
+                    let [fad, lfs] = f3net::sides(*size);
+                    fad == lfs
+                };
+                let near = (1..).find_map(|d| [size + d, size.saturating_sub(d)].into_iter().find(fits));
+                match fits(&size) {
+                    true => Ok(()),
+                    false => Err(format!(
+                        "is {size}, for which the two streams of {self} have different grids: {} will do",
+                        near.unwrap_or_default()
+                    )),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Fits the tensors of a file to this network: a position embedding is interpolated, an Xception's tensors go to both streams of
+    /// an F3Net. Returns what the names of those tensors begin with that the file need not have.
+    ///
+    /// # Errors
+    ///
+    /// When libtorch fails.
+    pub(super) fn adapt(
+        self,
+        tensors: &mut BTreeMap<String, Tensor>,
+        params: &Params,
+    ) -> Result<&'static [&'static str]> {
+        match self {
+            Self::VitSmall | Self::VitBase => vit::adapt(tensors, params)?,
+            Self::F3net if f3net::adapt(tensors)? => return Ok(&f3net::DRAWN),
+            _ => {}
+        }
+        Ok(&[HEAD])
+    }
+
+    /// Builds the body for such an input; returns its features and their channels.
+    pub(super) fn build(self, b: &mut Builder<'_>, model: &Model, input: &Input) -> Result<(NodeId, i64)> {
         let choice = Choice {
             width: model.width.unwrap_or(1.0),
             stem_stride: model.stem_stride.or(self.stem_stride()).unwrap_or(1),
@@ -108,6 +176,10 @@ impl Backbone {
             Self::Resnet50 => resnet::build(b, &resnet::RESNET_50, &choice),
             Self::Vgg16 => vgg::build(b, false, &choice),
             Self::Vgg16Bn => vgg::build(b, true, &choice),
+            Self::Xception => xception::build(b, &choice),
+            Self::F3net => f3net::build(b, &choice, input),
+            Self::VitSmall => vit::build(b, &vit::SMALL, &choice, input.size),
+            Self::VitBase => vit::build(b, &vit::BASE, &choice, input.size),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Puts a network's steps and its tensors together.
 
 use rand_pcg::Pcg64Mcg;
+use tch::Tensor;
 
 use super::graph::{Activation, Node, NodeId, Op};
 use super::params::{Init, ParamId, Params, Role};
@@ -9,8 +10,8 @@ use crate::error::Result;
 /// Builds graph and parameters together.
 pub(super) struct Builder<'r> {
     nodes: Vec<Node>,
-    params: Params,
-    init: Init<'r>,
+    pub(super) params: Params,
+    pub(super) init: Init<'r>,
     momentum: Option<f64>,
 }
 
@@ -33,7 +34,7 @@ impl<'r> Builder<'r> {
         (self.nodes, self.params)
     }
 
-    fn push(&mut self, op: Op, inputs: &[NodeId]) -> NodeId {
+    pub(super) fn push(&mut self, op: Op, inputs: &[NodeId]) -> NodeId {
         self.nodes.push(Node { op, inputs: inputs.to_vec() });
         NodeId::new(self.nodes.len() - 1)
     }
@@ -103,9 +104,58 @@ impl<'r> Builder<'r> {
         self.push(Op::DropFace(probability), &[from])
     }
 
-    /// Weight and bias of a linear layer.
-    pub(super) fn linear(&mut self, name: &str, inputs: i64, outputs: i64) -> Result<(ParamId, ParamId)> {
-        let weight = self.init.normal(&[outputs, inputs], 0.01)?;
+    /// A learned tensor of normal numbers.
+    pub(super) fn weight(&mut self, name: &str, role: Role, size: &[i64], std: f64) -> Result<NodeId> {
+        let tensor = self.init.normal(size, std)?;
+        let id = self.params.push(name.to_owned(), role, tensor);
+        Ok(self.push(Op::Weight(id), &[]))
+    }
+
+    /// A tensor that is not learned.
+    pub(super) fn fixed(&mut self, tensor: Tensor) -> NodeId {
+        let id = self.params.push_fixed(tensor);
+        self.push(Op::Fixed(id), &[])
+    }
+
+    /// See [`Op::ConvBy`]; exact where nothing of the kernel is learned.
+    pub(super) fn conv_by(&mut self, from: NodeId, kernel: NodeId, stride: i64, padding: i64) -> NodeId {
+        let exact = matches!(self.nodes[kernel.index()].op, Op::Fixed(_));
+        self.push(Op::ConvBy { stride, padding, exact }, &[from, kernel])
+    }
+
+    /// See [`Op::Affine`].
+    pub(super) fn affine(&mut self, from: NodeId, scale: f64, offset: f64) -> NodeId {
+        self.push(Op::Affine { scale, offset }, &[from])
+    }
+
+    /// See [`Op::MatMul`].
+    pub(super) fn matmul(&mut self, a: NodeId, b: NodeId) -> NodeId {
+        self.push(Op::MatMul { exact: false }, &[a, b])
+    }
+
+    /// See [`Op::MatMul`], exact.
+    pub(super) fn transform(&mut self, a: NodeId, b: NodeId) -> NodeId {
+        self.push(Op::MatMul { exact: true }, &[a, b])
+    }
+
+    /// See [`Op::Transpose`].
+    pub(super) fn transpose(&mut self, from: NodeId) -> NodeId {
+        self.push(Op::Transpose, &[from])
+    }
+
+    /// See [`Op::Softmax`].
+    pub(super) fn softmax(&mut self, from: NodeId) -> NodeId {
+        self.push(Op::Softmax, &[from])
+    }
+
+    /// See [`Op::Concat`].
+    pub(super) fn concat(&mut self, parts: &[NodeId]) -> NodeId {
+        self.push(Op::Concat, parts)
+    }
+
+    /// Weight and bias of a linear layer; the weight begins with normal numbers.
+    pub(super) fn linear(&mut self, name: &str, inputs: i64, outputs: i64, std: f64) -> Result<(ParamId, ParamId)> {
+        let weight = self.init.normal(&[outputs, inputs], std)?;
         let bias = self.init.constant(outputs, 0.0)?;
         let weight = self.params.push(format!("{name}.weight"), Role::Weight, weight);
         let bias = self.params.push(format!("{name}.bias"), Role::Gain, bias);
@@ -133,6 +183,11 @@ impl ConvShape {
     /// Every channel by itself.
     pub(super) fn depthwise(channels: i64, kernel: i64) -> Self {
         Self { groups: channels, ..Self::new(channels, channels, kernel) }
+    }
+
+    /// Without padding.
+    pub(super) fn valid(self) -> Self {
+        Self { padding: 0, ..self }
     }
 
     pub(super) fn stride(self, stride: i64) -> Self {

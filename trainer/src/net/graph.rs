@@ -2,10 +2,11 @@
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::Mode;
-use super::params::{ParamId, Params};
+use super::params::{FixedId, ParamId, Params};
+use super::tokens::TokenOp;
 use crate::error::Result;
 use crate::seeded;
 
@@ -40,6 +41,14 @@ pub enum Activation {
     Silu,
     /// 1 / (1 + exp(-x)).
     Sigmoid,
+    /// x times the normal distribution up to x.
+    Gelu,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// max(x, -x).
+    Abs,
+    /// Natural logarithm.
+    Log,
 }
 
 /// One step.
@@ -47,6 +56,10 @@ pub enum Activation {
 pub enum Op {
     /// The network's input, `[N, 3, H, W]`.
     Input,
+    /// A learned tensor, for steps that read it as any other result.
+    Weight(ParamId),
+    /// A tensor that is not learned.
+    Fixed(FixedId),
     /// Two-dimensional convolution, zero padding, square strides.
     Conv {
         /// `[out, in / groups, k, k]`.
@@ -59,6 +72,15 @@ pub enum Op {
         padding: i64,
         /// As PyTorch's.
         groups: i64,
+    },
+    /// Convolution without bias, in one group, of the first input with the second, `[out, in, k, k]`.
+    ConvBy {
+        /// Of both axes.
+        stride: i64,
+        /// On every side.
+        padding: i64,
+        /// See [`Op::MatMul`].
+        exact: bool,
     },
     /// Batch normalization.
     Norm {
@@ -77,10 +99,31 @@ pub enum Op {
     },
     /// On every number.
     Act(Activation),
-    /// Sum of two inputs of one shape.
+    /// Sum of two inputs; an axis that one of them lacks or has once is repeated.
     Add,
-    /// Product of two inputs; the second may be `[N, C, 1, 1]`.
+    /// Product of two inputs; an axis that one of them lacks or has once is repeated.
     Mul,
+    /// x * scale + offset.
+    Affine {
+        /// Factor.
+        scale: f64,
+        /// Added.
+        offset: f64,
+    },
+    /// Product of matrices, over the last two axes; others are repeated where one input lacks them.
+    MatMul {
+        /// Whether libtorch does it in double precision, which neither mixed precision nor TF32 touches: for transforms, whose
+        /// smallest coefficients are what is looked for.
+        exact: bool,
+    },
+    /// The last two axes change places.
+    Transpose,
+    /// Over the last axis.
+    Softmax,
+    /// All inputs, one after the other along the channels.
+    Concat,
+    /// On tokens.
+    Token(TokenOp),
     /// Mean over height and width, `[N, C, 1, 1]`.
     Pool,
     /// The largest number of every window.
@@ -108,20 +151,48 @@ pub struct Node {
     pub inputs: Vec<NodeId>,
 }
 
-/// Runs the steps up to `last`; lets go of every result as soon as no later step reads it.
+impl Op {
+    /// Whether it yields the same for every input of the network, where all that it reads does.
+    fn is_constant(&self) -> bool {
+        let on_anything = matches!(self, Self::Add | Self::Mul | Self::Affine { .. } | Self::Act(_));
+        on_anything || matches!(self, Self::Weight(_) | Self::Fixed(_) | Self::MatMul { .. } | Self::Transpose)
+    }
+}
+
+/// Which steps yield the same for every input of the network.
+pub(super) fn constant(nodes: &[Node]) -> Vec<bool> {
+    nodes.iter().fold(Vec::with_capacity(nodes.len()), |mut constant: Vec<bool>, node| {
+        constant.push(node.op.is_constant() && node.inputs.iter().all(|id| constant[id.0]));
+        constant
+    })
+}
+
+/// Runs the steps that `last` needs; lets go of every result as soon as no later step reads it.
 pub(super) fn run(nodes: &[Node], last: NodeId, params: &Params, input: &Tensor, mode: Mode) -> Result<Tensor> {
     let mut readers = vec![0usize; nodes.len()];
-    for id in nodes.iter().flat_map(|n| &n.inputs).chain([&last]) {
-        readers[id.0] += 1;
+    readers[last.0] = 1;
+    for index in (0..=last.0).rev() {
+        if readers[index] > 0 {
+            nodes[index].inputs.iter().for_each(|id| readers[id.0] += 1);
+        }
     }
     let mut results: Vec<Option<Tensor>> = Vec::with_capacity(nodes.len());
-    for (index, node) in nodes.iter().enumerate() {
+    for (index, node) in nodes.iter().enumerate().take(last.0 + 1) {
+        if readers[index] == 0 {
+            results.push(None);
+            continue;
+        }
         let of = |at: usize| -> Result<&Tensor> {
             let result = node.inputs.get(at).and_then(|id| results[id.0].as_ref());
             result.ok_or_else(|| crate::Error::Training(format!("{:?} reads what was never computed", node.op)))
         };
         let result = match &node.op {
             Op::Input => input.shallow_clone(),
+            Op::Weight(id) => params.get(*id).shallow_clone(),
+            Op::Fixed(id) => params.fixed(*id).shallow_clone(),
+            Op::ConvBy { stride, padding, exact } => of_kind(*exact, [of(0)?, of(1)?], |x, kernel| {
+                Ok(x.f_conv2d::<Tensor>(kernel, None, *stride, *padding, 1, 1)?)
+            })?,
             Op::Conv { weight, bias, stride, padding, groups } => {
                 of(0)?.f_conv2d(params.get(*weight), bias.map(|b| params.get(b)), *stride, *padding, 1, *groups)?
             }
@@ -146,13 +217,30 @@ pub(super) fn run(nodes: &[Node], last: NodeId, params: &Params, input: &Tensor,
             Op::Mul => of(0)?.f_mul(of(1)?)?,
             Op::Act(Activation::Silu) => of(0)?.f_silu()?,
             Op::Act(Activation::Sigmoid) => of(0)?.f_sigmoid()?,
+            Op::Act(Activation::Gelu) => of(0)?.f_gelu("none")?,
+            Op::Act(Activation::Tanh) => of(0)?.f_tanh()?,
+            Op::Act(Activation::Abs) => of(0)?.f_abs()?,
+            Op::Act(Activation::Log) => of(0)?.f_log()?,
+            Op::Affine { scale, offset } => of(0)?.f_mul_scalar(*scale)?.f_add_scalar(*offset)?,
+            Op::MatMul { exact } => of_kind(*exact, [of(0)?, of(1)?], |a, b| Ok(a.f_matmul(b)?))?,
+            Op::Transpose => of(0)?.f_transpose(-2, -1)?,
+            Op::Softmax => of(0)?.f_softmax(-1, None)?,
+            Op::Concat => {
+                let all = (0..node.inputs.len()).map(of).collect::<Result<Vec<_>>>()?;
+                Tensor::f_cat(&all, 1)?
+            }
+            Op::Token(op) => {
+                let (_, _, height, width) = input.size4()?;
+                op.run(params, of(0)?, [height, width])?
+            }
             Op::Pool => of(0)?.f_mean_dim(&[2i64, 3][..], true, None)?,
             Op::MaxPool { kernel, stride, padding, ceil } => {
                 of(0)?.f_max_pool2d([*kernel; 2], [*stride; 2], [*padding; 2], [1, 1], *ceil)?
             }
             Op::DropFace(probability) => match mode {
                 Mode::Training { seed } | Mode::Again { seed } if *probability > 0.0 => {
-                    let size = [of(0)?.size().first().copied().unwrap_or(0), 1, 1, 1];
+                    let mut size = of(0)?.size();
+                    size.iter_mut().skip(1).for_each(|n| *n = 1);
                     let seed = seeded::mixed(seed, "stochastic depth", &[index as u64]);
                     of(0)?.f_mul(&kept(&size, *probability, seed)?.f_to_device(of(0)?.device())?)?
                 }
@@ -171,6 +259,15 @@ pub(super) fn run(nodes: &[Node], last: NodeId, params: &Params, input: &Tensor,
         .get_mut(last.0)
         .and_then(Option::take)
         .ok_or_else(|| crate::Error::Training("a network without features".to_owned()))
+}
+
+/// Does it in double precision where it is to be `exact`.
+fn of_kind(exact: bool, [a, b]: [&Tensor; 2], work: impl Fn(&Tensor, &Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    if exact {
+        Ok(work(&a.f_to_kind(Kind::Double)?, &b.f_to_kind(Kind::Double)?)?.f_to_kind(Kind::Float)?)
+    } else {
+        work(a, b)
+    }
 }
 
 /// Factors that drop with `probability` and keep the mean. Drawn here, not by libtorch, whose generator belongs to the whole

@@ -7,13 +7,18 @@
 mod backbone;
 mod builder;
 mod efficientnet;
+mod f3net;
+pub mod frequency;
 mod graph;
 mod inverted;
 mod mobilenet_v3;
 mod names;
 mod params;
 mod resnet;
+pub mod tokens;
 mod vgg;
+mod vit;
+mod xception;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,9 +29,9 @@ use tch::Tensor;
 pub use backbone::Backbone;
 pub use graph::{Activation, Node, NodeId, Op};
 pub use names::{Loaded, Naming};
-pub use params::{Param, ParamId, Params, Role, floats, read_tensors, write_tensors};
+pub use params::{FixedId, Param, ParamId, Params, Role, floats, read_tensors, write_tensors};
 
-use crate::config::Model;
+use crate::config::{Input, Model};
 use crate::error::Result;
 use builder::Builder;
 
@@ -37,6 +42,9 @@ pub const FAKE: i64 = 1;
 
 /// What the names of the head's tensors begin with.
 pub const HEAD: &str = "classifier.";
+
+/// Spread of the head's weights at the beginning.
+const HEAD_STD: f64 = 0.01;
 
 /// A network without its numbers, which stand in [`Params`].
 #[derive(Debug)]
@@ -76,13 +84,13 @@ pub struct Forward {
 }
 
 impl Net {
-    /// The network that the configuration asks for, with weights drawn from `rng`.
+    /// The network that the configuration asks for, made for such an input, with weights drawn from `rng`.
     ///
     /// # Errors
     ///
     /// When libtorch fails.
-    pub fn new(model: &Model, rng: &mut Pcg64Mcg) -> Result<(Self, Params)> {
-        Self::build(model, Some(rng))
+    pub fn new(model: &Model, input: &Input, rng: &mut Pcg64Mcg) -> Result<(Self, Params)> {
+        Self::build(model, input, Some(rng))
     }
 
     /// As [`Net::new`], with nothing drawn: for weights that are read from a file.
@@ -90,14 +98,14 @@ impl Net {
     /// # Errors
     ///
     /// When libtorch fails.
-    pub fn blank(model: &Model) -> Result<(Self, Params)> {
-        Self::build(model, None)
+    pub fn blank(model: &Model, input: &Input) -> Result<(Self, Params)> {
+        Self::build(model, input, None)
     }
 
-    fn build(model: &Model, rng: Option<&mut Pcg64Mcg>) -> Result<(Self, Params)> {
+    fn build(model: &Model, input: &Input, rng: Option<&mut Pcg64Mcg>) -> Result<(Self, Params)> {
         let mut builder = Builder::new(rng, model.norm_momentum);
-        let (features, channels) = model.backbone.build(&mut builder, model)?;
-        let (weight, bias) = builder.linear(HEAD.trim_end_matches('.'), channels, 2)?;
+        let (features, channels) = model.backbone.build(&mut builder, model, input)?;
+        let (weight, bias) = builder.linear(HEAD.trim_end_matches('.'), channels, 2, HEAD_STD)?;
         let (nodes, params) = builder.finish();
         Ok((Self { backbone: model.backbone, nodes, features, weight, bias, dropout: model.dropout }, params))
     }
@@ -120,6 +128,21 @@ impl Net {
     /// The steps up to the pooling, each after those that it reads.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
+    }
+
+    /// Which steps yield the same for every input.
+    pub fn constant(&self) -> Vec<bool> {
+        graph::constant(&self.nodes)
+    }
+
+    /// The result of such a step.
+    ///
+    /// # Errors
+    ///
+    /// When libtorch fails.
+    pub fn evaluate(&self, id: NodeId, params: &Params) -> Result<Tensor> {
+        let nothing = Tensor::f_empty([0], (tch::Kind::Float, tch::Device::Cpu))?;
+        graph::run(&self.nodes, id, params, &nothing, Mode::Inference)
     }
 
     /// The step whose result enters the pooling.

@@ -1,6 +1,7 @@
 //! Weights from files of other libraries: the one place that knows how they name the tensors of the same networks.
 //!
-//! The names here are torchvision's where it has the network. timm has the same residual networks and VGG under the same names; its
+//! The names here are torchvision's where it has the network, else timm's; F3Net, which neither has, is also begun from an Xception.
+//! timm has the same residual networks and VGG under the same names; its
 //! inverted residual networks are translated:
 //!
 //! | here, as torchvision | timm |
@@ -17,7 +18,7 @@ use std::path::Path;
 use tch::{Tensor, no_grad};
 
 use super::{Backbone, HEAD, Net, Op, Params};
-use crate::config::Model;
+use crate::config::{Input, Model};
 use crate::error::{Error, Result};
 
 /// Blocks of the stages of timm's MobileNetV3-small.
@@ -29,7 +30,7 @@ const PREFIXES: [&str; 4] = ["module.", "model.", "backbone.", "net."];
 /// How a file names its tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Naming {
-    /// As here, which is as torchvision where it has the network.
+    /// As here, which is as torchvision where it has the network, else as timm.
     Own,
     /// As timm.
     Timm,
@@ -38,7 +39,7 @@ pub enum Naming {
 impl std::fmt::Display for Naming {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Own => "torchvision's (or this program's) names",
+            Self::Own => "this program's names (torchvision's, or timm's of networks that torchvision lacks)",
             Self::Timm => "timm's names",
         })
     }
@@ -102,6 +103,8 @@ fn schemes(backbone: Backbone, params: &Params) -> Vec<Scheme> {
         }
         Backbone::Resnet18 | Backbone::Resnet50 => vec![own(&[HEAD, "fc."])],
         Backbone::Vgg16 | Backbone::Vgg16Bn => vec![own(&[HEAD, "pre_logits.", "head."])],
+        Backbone::Xception | Backbone::F3net => vec![own(&[HEAD, "fc."])],
+        Backbone::VitSmall | Backbone::VitBase => vec![own(&[HEAD, "head.", "cls_token"])],
     }
 }
 
@@ -169,16 +172,19 @@ pub(super) fn load(net: &Net, params: &mut Params, tensors: &BTreeMap<String, Te
     if tensors.keys().any(|n| n.starts_with("average/")) {
         return wrong("is the checkpoint of a run: start from the `best.safetensors` beside it".to_owned());
     }
-    let file = without_prefix(tensors);
+    let named = without_prefix(tensors);
     let backbone = net.backbone();
+    let mut fitted = owned(&named);
+    let fresh = backbone.adapt(&mut fitted, params)?;
+    let file: BTreeMap<&str, &Tensor> = fitted.iter().map(|(n, t)| (n.as_str(), t)).collect();
     let scheme = schemes(backbone, params)
         .into_iter()
         .max_by_key(|s| s.names.keys().filter(|n| file.contains_key(n.as_str())).count());
     let Some(scheme) = scheme else {
         return wrong(format!("no naming of {backbone} is known"));
     };
-    if let Some(problem) = misfit(&scheme, params, &file) {
-        return wrong(format!("is not the weights of this {backbone}: {problem}{}", looks_like(backbone, &file)?));
+    if let Some(problem) = misfit(&scheme, fresh, params, &file) {
+        return wrong(format!("is not the weights of this {backbone}: {problem}{}", looks_like(backbone, &named)?));
     }
     let mut drawn = Vec::new();
     let mut used = BTreeSet::new();
@@ -212,8 +218,12 @@ fn without_prefix(tensors: &BTreeMap<String, Tensor>) -> BTreeMap<&str, &Tensor>
     file
 }
 
-/// The first thing that does not fit.
-fn misfit(scheme: &Scheme, params: &Params, file: &BTreeMap<&str, &Tensor>) -> Option<String> {
+fn owned(file: &BTreeMap<&str, &Tensor>) -> BTreeMap<String, Tensor> {
+    file.iter().map(|(n, t)| ((*n).to_owned(), t.shallow_clone())).collect()
+}
+
+/// The first thing that does not fit; tensors whose names begin with one of `fresh` may be missing.
+fn misfit(scheme: &Scheme, fresh: &[&str], params: &Params, file: &BTreeMap<&str, &Tensor>) -> Option<String> {
     let sizes: BTreeMap<&str, Vec<i64>> = params.iter().map(|p| (p.name.as_str(), p.tensor.size())).collect();
     for param in params.iter() {
         let Some((there, here)) = scheme.names.iter().find(|(_, here)| **here == param.name) else {
@@ -223,6 +233,9 @@ fn misfit(scheme: &Scheme, params: &Params, file: &BTreeMap<&str, &Tensor>) -> O
             return Some(format!("`{}` has no name in {}", param.name, scheme.naming));
         };
         let Some(tensor) = file.get(there.as_str()) else {
+            if fresh.iter().any(|prefix| param.name.starts_with(prefix)) {
+                continue;
+            }
             return Some(format!("`{there}` is missing"));
         };
         if tensor.size() != sizes[here.as_str()] {
@@ -237,9 +250,12 @@ fn misfit(scheme: &Scheme, params: &Params, file: &BTreeMap<&str, &Tensor>) -> O
 /// Which published network a file may be of, in words.
 fn looks_like(asked: Backbone, file: &BTreeMap<&str, &Tensor>) -> Result<String> {
     for backbone in Backbone::ALL {
-        let (_, params) = Net::blank(&Model { backbone, ..Model::default() })?;
+        let (_, params) = Net::blank(&Model { backbone, ..Model::default() }, &Input::default())?;
+        let mut fitted = owned(file);
+        let fresh = backbone.adapt(&mut fitted, &params)?;
+        let fitted = fitted.iter().map(|(n, t)| (n.as_str(), t)).collect();
         for scheme in schemes(backbone, &params) {
-            if misfit(&scheme, &params, file).is_none() {
+            if misfit(&scheme, fresh, &params, &fitted).is_none() {
                 return Ok(if backbone == asked {
                     format!("; it is the published {backbone}, which `model` does not ask for")
                 } else {

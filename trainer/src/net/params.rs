@@ -24,6 +24,10 @@ pub enum Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParamId(usize);
 
+/// Where a tensor that is not learned stands in [`Params`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FixedId(usize);
+
 /// One tensor.
 #[derive(Debug)]
 pub struct Param {
@@ -39,6 +43,8 @@ pub struct Param {
 #[derive(Debug, Default)]
 pub struct Params {
     list: Vec<Param>,
+    /// Tables that follow from the network alone: they stand in no file of weights.
+    fixed: Vec<Tensor>,
 }
 
 impl Params {
@@ -71,6 +77,16 @@ impl Params {
         &self.list[id.0].name
     }
 
+    /// The tensor of that place.
+    pub fn fixed(&self, id: FixedId) -> &Tensor {
+        &self.fixed[id.0]
+    }
+
+    pub(super) fn push_fixed(&mut self, tensor: Tensor) -> FixedId {
+        self.fixed.push(tensor);
+        FixedId(self.fixed.len() - 1)
+    }
+
     pub(super) fn push(&mut self, name: String, role: Role, tensor: Tensor) -> ParamId {
         self.list.push(Param { name, tensor, role });
         ParamId(self.list.len() - 1)
@@ -92,7 +108,8 @@ impl Params {
                 Ok(Param { name: p.name.clone(), tensor, role: p.role })
             })
             .collect::<Result<_>>()?;
-        Ok(Self { list })
+        let fixed = self.fixed.iter().map(|t| t.f_to_device(device)).collect::<Result<_, _>>()?;
+        Ok(Self { list, fixed })
     }
 
     /// Takes over the values of `tensors`, all of them: names and shapes must be equal.

@@ -17,6 +17,8 @@ import timm
 import torch
 import torchvision
 
+import f3net
+
 SIZE = 64
 KEPT = 48
 
@@ -133,6 +135,15 @@ def resnet(name):
     )
 
 
+def vit(name):
+    return Reference(
+        make=lambda: timm.create_model(name, img_size=SIZE, class_token=False, global_pool="avg", fc_norm=False),
+        features=lambda net, x: net.forward_features(x).transpose(1, 2).unflatten(2, (SIZE // 16, SIZE // 16)),
+        left_out=("head.",),
+        gradients=("pos_embed", "patch_embed.proj.weight", "blocks.5.attn.qkv.weight", "blocks.11.mlp.fc1.bias", "norm.weight"),
+    )
+
+
 NETWORKS = {
     "mobilenet_v3_small": Reference(
         make=torchvision.models.mobilenet_v3_small,
@@ -165,6 +176,29 @@ NETWORKS = {
         timm="vgg16_bn",
         timm_left_out=("pre_logits.", "head."),
     ),
+    "xception": Reference(
+        make=lambda: timm.create_model("legacy_xception"),
+        features=lambda net, x: net.forward_features(x),
+        left_out=("fc.",),
+        gradients=("conv1.weight", "block3.skip.weight", "block8.rep.4.conv1.weight", "block12.rep.5.bias", "conv4.pointwise.weight"),
+        running_mean="bn1.running_mean",
+        stem=lambda net: net.conv1,
+    ),
+    "f3net": Reference(
+        make=lambda: f3net.F3Net(SIZE),
+        features=lambda net, x: net.features(x),
+        left_out=("fc.",),
+        gradients=(
+            "FAD_head.filters.2.learnable",
+            "LFS_head.learnable",
+            "FAD_xcep.conv1.weight",
+            "LFS_xcep.block5.rep.1.pointwise.weight",
+            "mix_block7.LFS_query.weight",
+        ),
+        running_mean="LFS_xcep.bn1.running_mean",
+    ),
+    "vit_small": vit("vit_small_patch16_224"),
+    "vit_base": vit("vit_base_patch16_224"),
 }
 
 
