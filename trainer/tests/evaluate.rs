@@ -87,8 +87,8 @@ fn models_are_compared_on_the_same_faces_and_distorted_ones_too() {
         ..Evaluate::default()
     };
     let found = evaluate(&table, &bundled("scorer"), None).unwrap().evaluation;
-    // As they are, and seven distortions at five levels, of two models.
-    assert_eq!(found.results.len(), 2 * 36);
+    // All as they are, some as they are, and those under seven distortions at five levels, of two models.
+    assert_eq!(found.results.len(), 2 * 37);
     let of = |model: &'static str| found.results.iter().filter(move |r| r.model == model);
     assert!(of("scorer").zip(of("twin")).all(|(a, b)| a.frame == b.frame && a.distortion == b.distortion));
     assert!(of("scorer").skip(1).all(|r| r.sources == 2 && r.drawn.is_none()));
