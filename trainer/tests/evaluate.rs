@@ -5,7 +5,7 @@ mod support;
 use std::path::{Path, PathBuf};
 
 use deepfake_trainer::checkpoint::RunFolder;
-use deepfake_trainer::config::{Contender, Evaluate, TestKind, TestSet};
+use deepfake_trainer::config::{Contender, Evaluate, Set, TestKind, TestSet};
 use deepfake_trainer::evaluate::{Evaluation, evaluate};
 use support::write_faces;
 
@@ -87,8 +87,8 @@ fn models_are_compared_on_the_same_faces_and_distorted_ones_too() {
         ..Evaluate::default()
     };
     let found = evaluate(&table, &bundled("scorer"), None).unwrap().evaluation;
-    // As they are, and seven distortions at five levels, of two models.
-    assert_eq!(found.results.len(), 2 * 36);
+    // All as they are, some as they are, and those under seven distortions at five levels, of two models.
+    assert_eq!(found.results.len(), 2 * 37);
     let of = |model: &'static str| found.results.iter().filter(move |r| r.model == model);
     assert!(of("scorer").zip(of("twin")).all(|(a, b)| a.frame == b.frame && a.distortion == b.distortion));
     assert!(of("scorer").skip(1).all(|r| r.sources == 2 && r.drawn.is_none()));
@@ -97,6 +97,36 @@ fn models_are_compared_on_the_same_faces_and_distorted_ones_too() {
     // Something was done to the pictures.
     let aucs: Vec<_> = of("scorer").map(|r| r.frame.figures.calibration_error.unwrap().value.to_bits()).collect();
     assert!(aucs.iter().collect::<std::collections::BTreeSet<_>>().len() > 20);
+}
+
+#[test]
+fn faces_of_videos_are_looked_for_in_frames_and_judged_together() {
+    let sample = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../pipelines/sample/collins.mp4");
+    let temporary = tempfile::tempdir().unwrap();
+    let root = temporary.path().join("videos");
+    for (class, name) in [("real", "a_1x.mp4"), ("fake", "a_2x.mp4")] {
+        std::fs::create_dir_all(root.join(class)).unwrap();
+        std::fs::copy(&sample, root.join(class).join(name)).unwrap();
+    }
+    let sets =
+        vec![Set { root, kind: None, name: None, compression: None, split: None, methods: vec![], originals: None }];
+    let videos = TestSet { name: "videos".to_owned(), sets, frames: 3, ..TestSet::default() };
+    let run = RunFolder::new(&temporary.path().join("run")).unwrap();
+    let table = Evaluate { sets: vec![videos], bootstrap: 100, ..Evaluate::default() };
+    let found = evaluate(&table, &bundled("scorer"), Some(&run)).unwrap();
+    let result = &found.evaluation.results[0];
+    assert_eq!((result.frame.real, result.frame.fake, result.video.real, result.video.fake), (3, 3, 1, 1));
+    assert_eq!((result.sources, result.failed), (1, 0));
+    // The same video twice: equal scores, different frames.
+    let logits: Vec<f64> = found.scores.iter().map(|r| r.logit).collect();
+    let (one, other) = logits.split_at(3);
+    assert!(one == other && one[0] != one[1]);
+    assert!(found.scores.windows(2).take(2).all(|w| w[0].frame < w[1].frame));
+    // Mistakes are frames of it, with pictures.
+    let drawn = result.drawn.as_ref().unwrap();
+    assert!(!drawn.mistakes.is_empty() && drawn.mistakes.iter().all(|m| m.picture.is_some() && m.frame > 0));
+    assert_eq!(evaluate(&table, &bundled("scorer"), Some(&run)).unwrap(), found);
+    assert_eq!(computed(&run), [2, 0]);
 }
 
 #[test]

@@ -68,7 +68,8 @@ fn evaluation(hostile: &str) -> Evaluation {
         }
     };
     let good = format!("good {hostile}");
-    let mut results = vec![result(&good, 1.0, None), result("chance", 0.0, None)];
+    let mut results =
+        vec![result(&good, 1.0, None), result("chance", 0.0, None), result(&good, 1.0, Some(Distorted::none()))];
     for d in Distortion::ALL {
         for l in 1..=Distortion::LEVELS {
             let distorted = Distorted { name: d.name().to_owned(), level: l, parameter: d.parameter(l).unwrap() };

@@ -54,6 +54,7 @@ impl Evaluate {
             table.sets.push(TestSet {
                 name: named(folder, |p| p.file_name()),
                 folders: vec![folder.clone()],
+                sets: Vec::new(),
                 kind: if located { TestKind::Pictures } else { TestKind::Crops },
                 frames: 1,
                 robustness: false,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::wrong;
+use super::{Set, wrong};
 use crate::error::Result;
 
 /// Test sets and models. Neither changes the weights.
@@ -20,7 +20,7 @@ pub struct Evaluate {
     /// Resamplings of the source videos for the 95 % intervals. Default 1000.
     pub bootstrap: usize,
     /// Share of a set's pictures or frames that may have no score (unreadable, no face found) before it is an error; distorted
-    /// ones are counted, but never an error. Default 0.01.
+    /// ones are counted, but never an error. Default 0.05.
     pub max_failed: f64,
     /// So many source videos of a set are distorted, chosen by their names; 0 means all. Default 0.
     pub robustness_sources: usize,
@@ -36,8 +36,12 @@ pub struct TestSet {
     /// As tables call it.
     pub name: String,
     /// Folders as in `data.folders`; a set may lack one of the classes, and then has the figures of the other.
+    #[serde(default)]
     pub folders: Vec<PathBuf>,
-    /// What lies in them. Default `crops`.
+    /// Data sets as in `data.sets`, of videos or pictures. In videos the largest face of each frame is looked for.
+    #[serde(default)]
+    pub sets: Vec<Set>,
+    /// What the pictures are. Default `crops`.
     #[serde(default)]
     pub kind: TestKind,
     /// Frames of each video, evenly spread. Default 16.
@@ -48,7 +52,7 @@ pub struct TestSet {
     pub robustness: bool,
 }
 
-/// What the files of a set are.
+/// What the pictures of a set are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TestKind {
@@ -83,7 +87,7 @@ impl Default for Evaluate {
             models: Vec::new(),
             face_model: None,
             bootstrap: 1000,
-            max_failed: 0.01,
+            max_failed: 0.05,
             robustness_sources: 0,
             mistakes: 8,
         }
@@ -95,7 +99,11 @@ impl Evaluate {
     pub(super) fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let Self { sets, models, face_model, .. } = self;
         let models = models.iter_mut().flat_map(|m| std::iter::once(&mut m.file).chain(&mut m.contract));
-        sets.iter_mut().flat_map(|s| &mut s.folders).chain(models).chain(face_model)
+        let sets = sets.iter_mut().flat_map(|s| {
+            let roots = s.sets.iter_mut().flat_map(|s| std::iter::once(&mut s.root).chain(&mut s.originals));
+            s.folders.iter_mut().chain(roots)
+        });
+        sets.chain(models).chain(face_model)
     }
 
     pub(crate) fn check(&self) -> Result<()> {
@@ -104,9 +112,10 @@ impl Evaluate {
         if names.iter().any(|n| n.trim().is_empty()) || names.windows(2).any(|n| n[0] == n[1]) {
             return wrong("evaluate.sets.name", "must be there and differ from set to set");
         }
-        if self.sets.iter().any(|s| s.folders.is_empty()) {
-            return wrong("evaluate.sets.folders", "must name at least one folder");
+        if self.sets.iter().any(|s| s.folders.is_empty() && s.sets.is_empty()) {
+            return wrong("evaluate.sets.folders", "must name at least one folder, or `evaluate.sets.sets` a data set");
         }
+        self.sets.iter().flat_map(|s| &s.sets).try_for_each(Set::check)?;
         if !self.sets.iter().all(|s| (1..=1000).contains(&s.frames)) {
             return wrong("evaluate.sets.frames", "must be from 1 to 1000");
         }

@@ -13,6 +13,7 @@ impl fmt::Display for Evaluation {
         for result in &self.results {
             let condition = match &result.distortion {
                 None => String::new(),
+                Some(d) if d.level == 0 => ", as the distorted ones were".to_owned(),
                 Some(d) => format!(", {} {}", d.name, d.level),
             };
             writeln!(

@@ -8,7 +8,7 @@ use deepfake_scoring::crop::TensorSpec;
 
 use super::condition::Condition;
 use super::outcome::{Map, Mistake};
-use super::scoring::{Judge, Locators, decoded};
+use super::scoring::{Judge, Locators, visit};
 use super::set::Set;
 use super::table::Scored;
 use crate::checkpoint::write_atomically;
@@ -75,7 +75,6 @@ fn evidence(
     {
         return Ok((Some(picture), map));
     }
-    let seen = decoded(set, scored.item, Condition::default())?.into_iter().find(|s| s.frame == scored.frame);
     let shown = TensorSpec {
         layout: Layout::Nhwc,
         width: SIDE,
@@ -87,7 +86,13 @@ fn evidence(
     };
     let crop = judge.scorer.contract().crop.clone();
     let wanted = [(*judge.scorer.spec(), crop.clone()), (shown, crop)];
-    let cut = seen.map(|s| s.cut(set.said.kind, locators, &wanted)).transpose()?.flatten();
+    let mut cut = None;
+    visit(set, scored.item, Condition::default(), &mut |seen| {
+        if seen.frame == scored.frame {
+            cut = seen.cut(locators, &wanted)?;
+        }
+        Ok(())
+    })?;
     // None: the file has changed since its digest was taken.
     let Some([tensor, pixels]) = cut.and_then(|c| <[Vec<f32>; 2]>::try_from(c).ok()) else {
         return Ok((None, None));

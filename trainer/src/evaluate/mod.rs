@@ -172,16 +172,7 @@ impl Bench<'_> {
                 self.tell_failures(set, condition, ledger, &items, scores.len(), failed)?;
                 let keys = self.judges[which].scorer.contract().score.clone();
                 let sample = Samples::new(set, &scores, &keys)?;
-                let mut result = SetResult {
-                    model: self.judges[which].name.clone(),
-                    set: set.said.name.clone(),
-                    distortion: condition.record()?,
-                    sources: sample.sources,
-                    failed,
-                    frame: table::level(&sample.frame, self.table.bootstrap),
-                    video: table::level(&sample.video, self.table.bootstrap),
-                    drawn: None,
-                };
+                let mut result = self.result(set, which, condition.record()?, &sample, failed);
                 if condition.is_clean() {
                     let mut drawn = drawn(&sample, &keys);
                     if which == 0 {
@@ -211,12 +202,40 @@ impl Bench<'_> {
                 self.say(&text, record);
                 found.evaluation.results.push(result);
                 samples.push((scores, sample));
+                if condition.is_clean() && set.said.robustness {
+                    // What the distorted ones are held against: the same sources as they are.
+                    let some = set.some(self.table.robustness_sources);
+                    let (scores, failed) = scored(ledger, &some)?;
+                    let sample = Samples::new(set, &scores, &keys)?;
+                    found.evaluation.results.push(self.result(set, which, Some(Distorted::none()), &sample, failed));
+                }
             }
             if condition.is_clean() {
                 self.compare(set, &samples, &mut found.evaluation)?;
             }
         }
         Ok(())
+    }
+
+    /// Counts and figures of a model on a set.
+    fn result(
+        &self,
+        set: &Set,
+        which: usize,
+        distortion: Option<Distorted>,
+        sample: &Samples,
+        failed: usize,
+    ) -> SetResult {
+        SetResult {
+            model: self.judges[which].name.clone(),
+            set: set.said.name.clone(),
+            distortion,
+            sources: sample.sources,
+            failed,
+            frame: table::level(&sample.frame, self.table.bootstrap),
+            video: table::level(&sample.video, self.table.bootstrap),
+            drawn: None,
+        }
     }
 
     fn tell_failures(

@@ -82,7 +82,7 @@ pub struct SetResult {
     pub model: String,
     /// Name.
     pub set: String,
-    /// `None`: as they are.
+    /// `None`: the whole set as it is. Otherwise the source videos that distortions are measured on.
     pub distortion: Option<Distorted>,
     /// Source videos with a score.
     pub sources: usize,
@@ -100,12 +100,19 @@ pub struct SetResult {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Distorted {
-    /// Its name.
+    /// Its name, or `none`.
     pub name: String,
-    /// 1 to 5.
+    /// 1 to 5; 0 where there is none.
     pub level: u8,
     /// What the level means, in the distortion's own unit.
     pub parameter: f64,
+}
+
+impl Distorted {
+    /// No distortion: what the distorted ones of the same source videos are held against.
+    pub fn none() -> Self {
+        Self { name: "none".to_owned(), level: 0, parameter: 0.0 }
+    }
 }
 
 /// Figures of single frames or of whole videos.
@@ -223,6 +230,13 @@ impl Evaluation {
     /// The model in question.
     pub fn model(&self) -> Option<&ModelRecord> {
         self.models.first()
+    }
+
+    /// What was found of a model on the source videos of a set that distortions are measured on; level 0 is as they are.
+    pub fn distorted(&self, model: &str, set: &str, name: &str, level: u8) -> Option<&SetResult> {
+        let name = if level == 0 { "none" } else { name };
+        let is = |d: &Distorted| d.name == name && d.level == level;
+        self.results.iter().find(|r| r.model == model && r.set == set && r.distortion.as_ref().is_some_and(is))
     }
 
     /// What was found of a model on a set as it is.

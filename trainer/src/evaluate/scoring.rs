@@ -18,9 +18,11 @@ use super::ledger::{Entry, Ledger, Shot};
 use super::set::Set;
 use crate::config::{Contender, TestKind};
 use crate::data::Picture;
+use crate::data::sets::Media;
+use crate::distort::Distortion;
 use crate::error::{Error, Result};
 use crate::margin::largest;
-use crate::{hash, seeded};
+use crate::{hash, seeded, video};
 
 /// Pictures or frames that are decoded, cut and scored together: bounds the memory they take.
 const CHUNK: usize = 32;
@@ -111,53 +113,84 @@ fn whole(frame: &FrameView<'_>) -> Rect {
     Rect::new(0.0, 0.0, frame.width() as f32, frame.height() as f32)
 }
 
-/// A picture of a set, decoded.
-#[derive(Debug)]
+/// A picture or a frame of a set, decoded.
 pub(super) struct Seen {
     /// Number of the frame in the video; 0 for a picture.
     pub(super) frame: u64,
-    picture: Picture,
+    pixels: Pixels,
+    /// Whether the face in it is to be looked for.
+    located: bool,
 }
 
-/// The pictures of an item.
-pub(super) fn decoded(set: &Set, item: usize, condition: Condition) -> Result<Vec<Seen>> {
-    let file = &set.items[item];
-    let mut seen = match set.said.kind {
-        TestKind::Crops | TestKind::Pictures => vec![Seen { frame: 0, picture: Picture::read(&file.path)? }],
+/// Pixels as they were decoded, or as a distortion left them.
+enum Pixels {
+    Picture(Picture),
+    Frame(video::Frame),
+}
+
+/// Decodes an item and hands its pictures to `look`, one at a time. A video that breaks off has been handed out up to there.
+///
+/// # Errors
+///
+/// What cannot be read or decoded, and what `look` returns.
+pub(super) fn visit(
+    set: &Set,
+    item: usize,
+    condition: Condition,
+    look: &mut dyn FnMut(Seen) -> Result<()>,
+) -> Result<()> {
+    let path = &set.items[item].path;
+    let distorted = |frame: u64, mut picture: Picture, (distortion, level): (Distortion, u8)| {
+        // By the file's own name, so that a set which grows keeps the distortions of what it had.
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let seed = seeded::mixed(frame, &name, &[u64::from(level)]);
+        distortion.apply(level, &mut picture, seed).map(|()| Pixels::Picture(picture))
     };
-    if let Some((distortion, level)) = condition.0 {
-        for s in &mut seen {
-            // By the file's own name, so that a set which grows keeps the distortions of what it had.
-            let name = file.path.file_name().unwrap_or_default().to_string_lossy();
-            let seed = seeded::mixed(s.frame, &name, &[u64::from(level)]);
-            distortion.apply(level, &mut s.picture, seed)?;
+    match set.media[item] {
+        Media::Picture => {
+            let picture = Picture::read(path)?;
+            let pixels = match condition.0 {
+                None => Pixels::Picture(picture),
+                Some(how) => distorted(0, picture, how)?,
+            };
+            look(Seen { frame: 0, pixels, located: set.said.kind == TestKind::Pictures })
+        }
+        Media::Video => {
+            // A video is compressed as one, not frame by frame.
+            let crf = match condition.0 {
+                Some((Distortion::Compression, level)) => Some(Distortion::Compression.parameter(level)? as u32),
+                _ => None,
+            };
+            for frame in video::spread(path, set.said.frames, video::Options { crf })? {
+                let frame = frame?;
+                let index = frame.index;
+                let pixels = match condition.0 {
+                    Some(how) if crf.is_none() => distorted(index, frame.picture()?, how)?,
+                    _ => Pixels::Frame(frame),
+                };
+                look(Seen { frame: index, pixels, located: true })?;
+            }
+            Ok(())
         }
     }
-    Ok(seen)
 }
 
 impl Seen {
     /// Lends the pixels to `read`.
     fn with_view<T>(&self, read: impl FnOnce(&FrameView<'_>) -> T) -> Result<T> {
-        let Picture { width, height, data } = &self.picture;
-        Ok(read(&FrameView::rgb(*width, *height, data)?))
+        match &self.pixels {
+            Pixels::Picture(Picture { width, height, data }) => Ok(read(&FrameView::rgb(*width, *height, data)?)),
+            Pixels::Frame(frame) => frame.with_view(read),
+        }
     }
 
-    /// What a model that wants `crops` sees of it, as tensors of `specs`; `None` where there is no face.
-    pub(super) fn cut(
-        &self,
-        kind: TestKind,
-        locators: &Locators,
-        wanted: &[(TensorSpec, Crop)],
-    ) -> Result<Option<Vec<Vec<f32>>>> {
+    /// What models see of it, as tensors of the wanted descriptions and crops; `None` where there is no face.
+    pub(super) fn cut(&self, locators: &Locators, wanted: &[(TensorSpec, Crop)]) -> Result<Option<Vec<Vec<f32>>>> {
         self.with_view(|frame| {
-            let face = match kind {
-                TestKind::Crops => None,
-                TestKind::Pictures => match locators.largest(frame)? {
-                    None => return Ok(None),
-                    face => face,
-                },
-            };
+            let face = if self.located { locators.largest(frame)? } else { None };
+            if self.located && face.is_none() {
+                return Ok(None);
+            }
             let mut cropper = Cropper::default();
             let cut = |(spec, crop): &(TensorSpec, Crop)| {
                 let region = face.map_or_else(|| whole(frame), |face| crop.region(&face));
@@ -193,22 +226,26 @@ pub fn score(
     left.dedup();
     let wanted: Vec<(TensorSpec, Crop)> =
         judges.iter().map(|j| (*j.scorer.spec(), j.scorer.contract().crop.clone())).collect();
-    for chunk in left.chunks(CHUNK) {
+    let items_at_a_time = (CHUNK * set.items.len() / set.shots().max(1)).max(rayon::current_num_threads());
+    for chunk in left.chunks(items_at_a_time) {
         let cut: Vec<Vec<Tensors>> = chunk
             .par_iter()
-            .map(|&item| match decoded(set, item, condition) {
-                Err(error) => vec![(0, Err(error.to_string()))],
-                Ok(seen) => seen
-                    .into_par_iter()
-                    .map(|seen| {
-                        let tensors = match seen.cut(set.said.kind, locators, &wanted) {
-                            Ok(Some(tensors)) => Ok(tensors),
-                            Ok(None) => Err("no face is found in it".to_owned()),
-                            Err(error) => Err(error.to_string()),
-                        };
-                        (seen.frame, tensors)
-                    })
-                    .collect(),
+            .map(|&item| {
+                let mut tensors: Vec<Tensors> = Vec::new();
+                let seen = visit(set, item, condition, &mut |seen| {
+                    let cut = match seen.cut(locators, &wanted) {
+                        Ok(Some(cut)) => Ok(cut),
+                        Ok(None) => Err("no face is found in it".to_owned()),
+                        Err(error) => Err(error.to_string()),
+                    };
+                    tensors.push((seen.frame, cut));
+                    Ok(())
+                });
+                if let Err(error) = seen {
+                    let frame = tensors.last().map_or(0, |t| t.0 + 1);
+                    tensors.push((frame, Err(error.to_string())));
+                }
+                tensors
             })
             .collect();
         for (which, (judge, ledger)) in judges.iter_mut().zip(ledgers.iter_mut()).enumerate() {

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::checkpoint::write_atomically;
 use crate::config::{TestKind, TestSet};
+use crate::data::sets::{self, Media};
 use crate::data::{self, Face, Label};
 use crate::error::{Error, Result};
 use crate::{hash, seeded};
@@ -19,8 +20,10 @@ use crate::{hash, seeded};
 pub struct Set {
     /// As configured.
     pub said: TestSet,
-    /// One a file: a face crop, a picture or a video.
+    /// One a file.
     pub items: Vec<Face>,
+    /// What each of them is.
+    pub media: Vec<Media>,
     /// Of all that decides about scores, see [`Set::open`].
     pub digest: String,
 }
@@ -33,7 +36,12 @@ impl Set {
     ///
     /// Folders or files that cannot be read.
     pub fn open(said: &TestSet, locator: &str, digests: &mut Digests) -> Result<Self> {
-        let items = data::scan_any(&said.folders)?;
+        let mut items = if said.folders.is_empty() { Vec::new() } else { data::scan_any(&said.folders)? };
+        let mut media = vec![Media::Picture; items.len()];
+        for clip in sets::list(&said.sets)? {
+            media.push(clip.media);
+            items.push(Face::new(clip.path, clip.label, clip.source, clip.video));
+        }
         let mut sha = Sha256::new();
         let mut add = |part: &[u8]| {
             sha.update((part.len() as u64).to_le_bytes());
@@ -44,13 +52,16 @@ impl Set {
             TestKind::Crops => add(b"crops"),
             TestKind::Pictures => add(format!("pictures\0{locator}").as_bytes()),
         }
-        for (item, content) in items.iter().zip(digests.of(&items)?) {
+        for ((item, media), content) in items.iter().zip(&media).zip(digests.of(&items)?) {
             let name = item.path.file_name().unwrap_or_default().to_string_lossy();
             for part in [item.label.folder(), &item.source, &item.video, &name, &content] {
                 add(part.as_bytes());
             }
+            if *media == Media::Video {
+                add(format!("{} frames\0{locator}", said.frames).as_bytes());
+            }
         }
-        Ok(Self { said: said.clone(), items, digest: hash::hex(sha.finalize()) })
+        Ok(Self { said: said.clone(), items, media, digest: hash::hex(sha.finalize()) })
     }
 
     /// The number of the source video of each item, from 0, and how many there are.
@@ -68,6 +79,11 @@ impl Set {
         ranks.dedup();
         let last = if sources == 0 { u64::MAX } else { ranks.get(sources - 1).copied().unwrap_or(u64::MAX) };
         (0..self.items.len()).filter(|&i| rank(&self.items[i].source) <= last).collect()
+    }
+
+    /// Pictures that there will be at most.
+    pub fn shots(&self) -> usize {
+        self.media.iter().map(|m| if *m == Media::Video { self.said.frames } else { 1 }).sum()
     }
 
     /// How many items are of that class.

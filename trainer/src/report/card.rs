@@ -215,25 +215,22 @@ fn compared(out: &mut String, evaluation: &Evaluation) -> std::fmt::Result {
 }
 
 fn robust(out: &mut String, evaluation: &Evaluation, model: &ModelRecord) -> std::fmt::Result {
-    let distorted: Vec<&SetResult> =
-        evaluation.results.iter().filter(|r| r.model == model.name && r.distortion.is_some()).collect();
-    if distorted.is_empty() {
+    if !evaluation.results.iter().any(|r| r.model == model.name && r.distortion.is_some()) {
         return Ok(());
     }
-    writeln!(out, "AUC of frames under the distortions of DeeperForensics-1.0, levels 1 to 5:\n")?;
-    writeln!(out, "| set | distortion | 1 | 2 | 3 | 4 | 5 |\n|---|---|---|---|---|---|---|")?;
+    writeln!(
+        out,
+        "AUC of frames under the distortions of DeeperForensics-1.0, levels 1 to 5; 0: the same faces as they are:\n"
+    )?;
+    writeln!(out, "| set | distortion | 0 | 1 | 2 | 3 | 4 | 5 |\n|---|---|---|---|---|---|---|---|")?;
     for set in &evaluation.sets {
         for d in Distortion::ALL {
-            let at = |level: u8| {
-                distorted.iter().find(|r| {
-                    r.set == set.name && r.distortion.as_ref().is_some_and(|x| x.name == d.name() && x.level == level)
-                })
-            };
+            let at = |level: u8| evaluation.distorted(&model.name, &set.name, d.name(), level);
             if at(1).is_none() {
                 continue;
             }
             write!(out, "| {} | {} |", safe(&set.name), d.name())?;
-            for level in 1..=Distortion::LEVELS {
+            for level in 0..=Distortion::LEVELS {
                 let auc = at(level).and_then(|r| r.frame.figures.auc);
                 write!(out, " {} |", auc.map_or_else(|| "none".to_owned(), |a| format!("{:.3}", a.value)))?;
             }
@@ -316,9 +313,9 @@ fn weaknesses(
     }
     let collapses = evaluation.results.iter().filter(|r| r.model == model.name).filter_map(|r| {
         let standing = Standing::of(r.frame.figures.auc.as_ref());
-        let clean = evaluation.clean(&model.name, &r.set)?;
+        let clean = evaluation.distorted(&model.name, &r.set, "none", 0)?;
         let fell = Standing::of(clean.frame.figures.auc.as_ref()) == Standing::Better && standing != Standing::Better;
-        let d = r.distortion.as_ref().filter(|_| fell && r.frame.figures.auc.is_some())?;
+        let d = r.distortion.as_ref().filter(|d| d.level > 0 && fell && r.frame.figures.auc.is_some())?;
         Some(format!("{} of level {} on {}", d.name, d.level, safe(&r.set)))
     });
     let collapses: Vec<String> = collapses.collect();

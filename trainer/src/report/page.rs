@@ -9,10 +9,11 @@ use crate::calibrate::Calibration;
 use crate::distort::Distortion;
 use crate::error::{Error, Result};
 use crate::evaluate::{Difference, Drawn, Evaluation, Figure, Level, Mistake, ModelRecord, SetResult, Standing};
+use crate::metrics;
 
 /// Pixels of a chart that stands alone in its row, and of one of two.
 const WIDE: (u32, u32) = (860, 360);
-const HALF: (u32, u32) = (470, 380);
+const HALF: (u32, u32) = (370, 330);
 
 /// Everything that is told, as one file without a request to anywhere. Names of files, sets and models are text, whatever they hold.
 ///
@@ -315,51 +316,49 @@ fn diagrams(evaluation: &Evaluation, set: &str, drawn: &Drawn, model: &ModelReco
 
 fn robustness(evaluation: &Evaluation) -> Markup {
     let Some(model) = evaluation.model() else { return html! {} };
-    let of = |set: &str, name: &str, level: u8| {
-        evaluation.results.iter().find(|r| {
-            r.model == model.name
-                && r.set == set
-                && r.distortion.as_ref().is_some_and(|d| d.name == name && d.level == level)
-        })
-    };
+    let of = |set: &str, name: &str, level: u8| evaluation.distorted(&model.name, set, name, level);
+    let auc = |r: Option<&SetResult>| r.and_then(|r| r.frame.figures.auc);
     html! {
         @for set in evaluation.sets.iter().filter(|s| of(&s.name, Distortion::ALL[0].name(), 1).is_some()) {
-            @let clean = evaluation.clean(&model.name, &set.name).and_then(|r| r.frame.figures.auc);
             article {
                 h3 { (set.name) }
-                div .chart { (PreEscaped(robustness_curves(clean, |name, level| of(&set.name, name, level).and_then(|r| r.frame.figures.auc)))) }
+                p .small { "Measured on " (of(&set.name, "", 0).map_or(0, |r| r.sources)) " of " (set.sources) " source videos." }
+                div .chart { (PreEscaped(robustness_curves(|name, level| auc(of(&set.name, name, level))))) }
                 div .scroll { table .matrix {
                     thead { tr { th { "AUC of frames" } th { "as it is" } @for level in 1..=Distortion::LEVELS { th { "level " (level) } } th { "without a score" } } }
                     tbody { @for d in Distortion::ALL { tr {
                         th { (d.name()) }
-                        td style=[clean.map(|a| shade(a.value))] { (figure(clean)) }
-                        @for level in 1..=Distortion::LEVELS {
+                        @for level in 0..=Distortion::LEVELS {
                             @let result = of(&set.name, d.name(), level);
-                            @let auc = result.and_then(|r| r.frame.figures.auc);
-                            td style=[auc.map(|a| shade(a.value))] {
-                                (figure(auc))
-                                @if let Some(p) = result.and_then(|r| r.distortion.as_ref()) { br; span .interval { (p.parameter) } }
-                            }
+                            td style=[auc(result).map(|a| shade(a.value))] { (stacked(auc(result), result.filter(|_| level > 0))) }
                         }
                         td .number { ((1..=Distortion::LEVELS).filter_map(|l| of(&set.name, d.name(), l)).map(|r| r.failed).max().unwrap_or(0)) }
                     } } }
                 } }
             }
         }
-        p .note { "The distortions of DeeperForensics-1.0 at five levels (below each figure: the parameter), done to the whole picture before a face is looked for; on sets of crops, to the crop. The last column is the largest number of pictures in which no face was found any more." }
+        p .note { "The distortions of DeeperForensics-1.0 at five levels (below each figure: its parameter), done to the whole picture before a face is looked for; on sets of crops, to the crop. The last column is the largest number of pictures in which no face was found any more." }
     }
 }
 
-fn robustness_curves(clean: Option<Figure>, auc: impl Fn(&str, u8) -> Option<Figure>) -> String {
-    let line = |(i, d): (usize, Distortion)| {
-        let own = clean.map(|a| (0.0, a.value));
-        let others = (1..=Distortion::LEVELS).filter_map(|l| Some((f64::from(l), auc(d.name(), l)?.value)));
-        Line {
-            name: d.name().to_owned(),
-            points: own.into_iter().chain(others).collect(),
-            colour: SERIES[i],
-            dashed: false,
+/// Value, interval and parameter below each other: narrow enough for seven columns.
+fn stacked(auc: Option<Figure>, result: Option<&SetResult>) -> Markup {
+    html! {
+        @match auc {
+            None => span .none { "\u{2013}" },
+            Some(f) => {
+                (format!("{:.3}", f.value))
+                @if let Some([low, high]) = f.interval { br; span .interval { (format!("[{low:.3}, {high:.3}]")) } }
+            }
         }
+        @if let Some(d) = result.and_then(|r| r.distortion.as_ref()) { br; span .interval { "at " (d.parameter) } }
+    }
+}
+
+fn robustness_curves(auc: impl Fn(&str, u8) -> Option<Figure>) -> String {
+    let line = |(i, d): (usize, Distortion)| {
+        let points = (0..=Distortion::LEVELS).filter_map(|l| Some((f64::from(l), auc(d.name(), l)?.value))).collect();
+        Line { name: d.name().to_owned(), points, colour: SERIES[i], dashed: false }
     };
     let lines: Vec<Line> = Distortion::ALL.into_iter().enumerate().map(line).collect();
     let marked: Vec<_> = lines.iter().flat_map(|l| l.points.iter().map(|p| (*p, l.colour))).collect();
@@ -382,19 +381,21 @@ fn mistakes(evaluation: &Evaluation, told: &Told) -> Result<Markup> {
     let mut parts = Vec::new();
     for set in &evaluation.sets {
         let Some(drawn) = evaluation.clean(&model.name, &set.name).and_then(|r| r.drawn.as_ref()) else { continue };
-        // One scale for all faces of a set, so that they can be compared.
-        let values = drawn.mistakes.iter().filter_map(|m| m.map.as_ref()).flat_map(|m| &m.values);
-        let full = values.fold(0f32, |most, v| most.max(v.abs()));
         for (fake, title) in
             [(false, "False alarms: genuine, and called fake"), (true, "Misses: fake, and called genuine")]
         {
             let found: Vec<&Mistake> = drawn.mistakes.iter().filter(|m| m.fake == fake).collect();
+            // One scale for all of them, so that they can be compared; a few outliers do not leave the others blank.
+            let maps = found.iter().filter_map(|m| m.map.as_ref());
+            let mut strength: Vec<f64> = maps.flat_map(|m| &m.values).map(|v| f64::from(v.abs())).collect();
+            strength.sort_by(f64::total_cmp);
+            let full = metrics::percentile(&strength, 0.9).unwrap_or(1.0) as f32;
             let shown = found.into_iter().map(|m| mistake(m, told, full)).collect::<Result<Vec<_>>>()?;
             parts.push((format!("{}. {title}", set.name), shown));
         }
     }
     Ok(html! {
-        p { "The most confident mistakes, one a video, as the model saw them; right, what misled it: " span .fake { "vermillion" } " speaks for a fake, " span .real { "blue" } " for a genuine face, on one scale a set." }
+        p { "The most confident mistakes, one a video, as the model saw them; right, what misled it: " span .fake { "vermillion" } " speaks for a fake, " span .real { "blue" } " for a genuine face, on one scale for all faces under a heading, of which the strongest tenth is fully covered." }
         @for (title, shown) in &parts {
             h3 { (title) }
             @if shown.is_empty() { p .small { "None." } } @else { div .faces { @for face in shown { (face) } } }
