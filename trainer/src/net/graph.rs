@@ -110,6 +110,18 @@ pub struct Node {
 
 /// Runs the steps up to `last`; lets go of every result as soon as no later step reads it.
 pub(super) fn run(nodes: &[Node], last: NodeId, params: &Params, input: &Tensor, mode: Mode) -> Result<Tensor> {
+    observed(nodes, last, params, input, mode, &mut |_, _| Ok(()))
+}
+
+/// As [`run`]; tells `watch` the place of every norm and what it reads, before it is run.
+pub(super) fn observed(
+    nodes: &[Node],
+    last: NodeId,
+    params: &Params,
+    input: &Tensor,
+    mode: Mode,
+    watch: &mut dyn FnMut(usize, &Tensor) -> Result<()>,
+) -> Result<Tensor> {
     let mut readers = vec![0usize; nodes.len()];
     for id in nodes.iter().flat_map(|n| &n.inputs).chain([&last]) {
         readers[id.0] += 1;
@@ -126,6 +138,7 @@ pub(super) fn run(nodes: &[Node], last: NodeId, params: &Params, input: &Tensor,
                 of(0)?.f_conv2d(params.get(*weight), bias.map(|b| params.get(b)), *stride, *padding, 1, *groups)?
             }
             Op::Norm { weight, bias, mean, variance, eps, momentum } => {
+                watch(index, of(0)?)?;
                 let again = matches!(mode, Mode::Again { .. });
                 let statistic = |id: &ParamId| (!again).then(|| params.get(*id));
                 of(0)?.f_batch_norm(
