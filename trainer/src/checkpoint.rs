@@ -29,6 +29,9 @@ pub struct Progress {
     /// [`crate::maps::RegionMaps::digest`] of the maps that it erases by.
     #[serde(default)]
     pub maps: Option<String>,
+    /// SHA-256 of the file that it started from, where it did.
+    #[serde(default)]
+    pub init: Option<String>,
     /// Whole epochs done.
     pub epoch: usize,
     /// Steps done of the epoch after those.

@@ -8,7 +8,7 @@
 //! [`net`] is the network, [`optim`] changes it, [`train`] ties these together and [`checkpoint`] lets it go on where it was
 //! stopped. [`calibrate`] finds temperature and thresholds, [`export`] writes the ONNX file, [`evaluate`] scores faces with it through
 //! the engine, [`distort`] makes them worse to see how robust it is, [`synthesize`] makes pseudo-fakes of real faces, [`margin`] measures how crops lie around faces, and [`metrics`] says how good scores are.
-//! [`learner`] is one step of training.
+//! [`init`] says where weights start from, [`learner`] is one step of training.
 
 #![warn(clippy::unwrap_used)]
 
@@ -28,6 +28,7 @@ pub mod faces;
 pub mod filter;
 pub mod fusion;
 pub mod hash;
+pub mod init;
 pub mod learner;
 pub mod loader;
 pub mod localize;

@@ -78,6 +78,14 @@ pub enum Showing<'a> {
     },
 }
 
+impl<'a> Showing<'a> {
+    /// As the configuration's training shows them in that epoch.
+    pub fn training(config: &'a Config, epoch: usize) -> Self {
+        let pairs = config.data.pairs && config.data.same_augmentation;
+        Self::Augmented { augment: &config.augment, regularize: &config.regularize, seed: config.seed, epoch, pairs }
+    }
+}
+
 impl<'a> Loader<'a> {
     /// For these faces, whose pictures have the same indices.
     ///

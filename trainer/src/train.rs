@@ -13,12 +13,14 @@ use crate::data::{self, Face, Order, Pictures, duplicates};
 use crate::device;
 use crate::error::{Error, Result};
 use crate::faces;
+use crate::hash;
+use crate::init::{self, Origin};
 use crate::learner::{Learner, Step};
 use crate::loader::{Loader, Showing};
 use crate::log::{self, Log};
 use crate::maps::RegionMaps;
 use crate::metrics;
-use crate::net::{FAKE, Mode, Net, Params, REAL, read_tensors, write_tensors};
+use crate::net::{FAKE, Mode, Net, Params, REAL, write_tensors};
 use crate::optim;
 use crate::seeded;
 
@@ -97,19 +99,32 @@ pub fn train(config: &Config, run: &Path, limits: Limits) -> Result<Outcome> {
         log.say(&text, json!({"event": "maps", "support": maps.support(), "digest": maps.digest()}));
     }
 
+    let order = Order::new(&faces, &config.data, config.seed);
+    let train_loader = Loader::new(config, &faces, &pictures)?.with_maps(maps.as_ref());
     let weights = &mut seeded::generator(config.seed, "weights", &[]);
     let (net, mut initial) = Net::new(&config.model, &config.input, weights)?;
-    if let Some(path) = &config.model.init {
-        let loaded = net.load(&mut initial, &read_tensors(path)?, path)?;
-        let record = json!({
-            "event": "init", "path": path, "naming": loaded.naming.to_string(), "left_out": loaded.left_out,
-            "drawn": loaded.drawn,
-        });
-        log.say(&format!("starts from {}: {loaded}", path.display()), record);
+    if let Some(path) = &config.model.init
+        && !folder.checkpoint().exists()
+    {
+        let from = path.display();
+        match init::read(&net, &mut initial, path)? {
+            Origin::Named(loaded) => {
+                let record = json!({
+                    "event": "init", "path": path, "naming": loaded.naming.to_string(), "left_out": loaded.left_out,
+                    "drawn": loaded.drawn,
+                });
+                log.say(&format!("starts from {from}: {loaded}"), record);
+            }
+            Origin::Folded => {
+                init::restore_by(config, &net, &mut initial, &order, &train_loader, device)?;
+                let text =
+                    format!("starts from {from}: an exported model, whose norms were given back their statistics");
+                log.say(&text, json!({"event": "init", "path": path, "naming": "exported"}));
+            }
+        }
     }
     let optim = Optim { precision, ..config.optim.clone() };
     let mut learner = Learner::new(net, &initial, &optim, device, config.seed)?;
-    let order = Order::new(&faces, &config.data, config.seed);
     if let Some((real, fake)) = order.class_weights() {
         learner.weigh(real, fake)?;
         let text = format!("the loss counts a real face {real:.3} times, a fake {fake:.3} times");
@@ -123,6 +138,7 @@ pub fn train(config: &Config, run: &Path, limits: Limits) -> Result<Outcome> {
         config: config.digest(),
         data: data::names_digest(&faces, &validation),
         maps: maps.as_ref().map(|m| m.digest().to_owned()),
+        init: config.model.init.as_deref().map(hash::file).transpose()?,
         epoch: 0,
         step: 0,
         steps: 0,
@@ -137,7 +153,6 @@ pub fn train(config: &Config, run: &Path, limits: Limits) -> Result<Outcome> {
         &format!("{} with {} learned numbers", config.model.backbone, session.learner.params.count()),
         json!({"event": "model", "parameters": session.learner.params.count(), "config": session.progress.config}),
     );
-    let train_loader = Loader::new(config, &faces, &pictures)?.with_maps(maps.as_ref());
     let validation_loader = Loader::new(config, &validation, &validation_pictures)?;
     session.run(&order, &train_loader, &validation_loader, &validation, limits)
 }
@@ -176,6 +191,9 @@ impl Session<'_> {
         }
         if found.maps != self.progress.maps {
             return Err(Error::checkpoint(&path, "is of a run with other maps: choose another run folder"));
+        }
+        if found.init != self.progress.init {
+            return Err(Error::checkpoint(&path, "is of a run from other weights: choose another run folder"));
         }
         self.progress = found;
         let (epoch, step) = (self.progress.epoch, self.progress.step);
@@ -249,13 +267,7 @@ impl Session<'_> {
         let batches = order.epoch(epoch, config.optim.batch);
         let steps = batches.len();
         let rest: Vec<_> = batches.into_iter().skip(self.progress.step).collect();
-        let showing = Showing::Augmented {
-            augment: &config.augment,
-            regularize: &config.regularize,
-            seed: config.seed,
-            epoch,
-            pairs: config.data.pairs && config.data.same_augmentation,
-        };
+        let showing = Showing::training(config, epoch);
         let every = Duration::from_secs_f64(config.run.checkpoint_minutes * 60.0);
         let mut saved = Instant::now();
         let mut said = Instant::now();

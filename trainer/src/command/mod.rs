@@ -4,6 +4,7 @@ mod calibrate;
 mod evaluate;
 mod export;
 mod faces;
+mod import;
 mod localize;
 mod margin;
 mod report;
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     Calibrate(calibrate::Calibrate),
     /// Writes the best weights of a run as an ONNX file, compared with the trainer before it is written.
     Export(export::Export),
+    /// Writes the weights of an exported ONNX file as safetensors, with norms that training can go on with.
+    Import(import::Import),
     /// Measures how face crops lie around the boxes of a locator: `crop.margin` and `crop.shift_y` of the contract.
     Margin(margin::Margin),
     /// Makes pseudo-fakes of real faces, each blended into itself; run again, it makes what is missing.
@@ -57,6 +60,7 @@ impl Command {
             Self::Train(train) => train.run(),
             Self::Calibrate(calibrate) => calibrate.run(),
             Self::Export(export) => export.run(),
+            Self::Import(import) => import.run(),
             Self::Margin(margin) => margin.run(),
             Self::Synthesize(synthesize) => synthesize.run(),
             Self::Evaluate(evaluate) => evaluate.run(),

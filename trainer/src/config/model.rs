@@ -29,7 +29,8 @@ pub struct Model {
     pub dropout: f64,
     /// How fast the running statistics of batch norms follow, (0, 1]; the published network's where left out.
     pub norm_momentum: Option<f64>,
-    /// Safetensors to start from, relative to the configuration file; weights of the head may be missing there.
+    /// Weights to start from, relative to the configuration file: safetensors, where those of the head may be missing, or an ONNX file
+    /// that this trainer exported of the same network.
     pub init: Option<PathBuf>,
 }
 

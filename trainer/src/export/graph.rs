@@ -44,7 +44,7 @@ pub(super) fn build(net: &Net, params: &Params, width: usize, height: usize) -> 
 }
 
 /// The norms that follow a convolution whose result nothing else reads.
-fn folded(net: &Net) -> HashSet<usize> {
+pub(crate) fn folded(net: &Net) -> HashSet<usize> {
     let nodes = net.nodes();
     let readers = |id: NodeId| nodes.iter().flat_map(|n| &n.inputs).filter(|i| **i == id).count();
     let foldable = |node: &Node| match (&node.op, node.inputs.first()) {

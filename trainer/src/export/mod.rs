@@ -28,6 +28,8 @@ use crate::error::{Error, Result};
 use crate::net::{FAKE, Mode, Net, Params, REAL, floats};
 use crate::seeded;
 
+pub(crate) use graph::folded;
+
 /// Names of the graph's ends.
 pub const INPUT: &str = "input";
 /// `[N]`, logit of fake.
@@ -197,6 +199,25 @@ pub fn to_onnx(net: &Net, params: &Params, contract: &Contract) -> Result<Vec<u8
 ///
 /// A difference above [`TOLERANCE`]; either of them failing.
 pub fn parity(net: &Net, params: &Params, name: &str, bytes: &[u8]) -> Result<Parity> {
+    let parity = compare(net, params, name, bytes)?;
+    let Parity { logit, map, mean } = parity;
+    // Written so that not-a-number fails.
+    if logit <= TOLERANCE && map <= TOLERANCE && mean <= TOLERANCE {
+        Ok(parity)
+    } else {
+        Err(Error::Export(format!(
+            "{name} differs from the trainer by {logit:.2e} in the logit, {map:.2e} in the map, {mean:.2e} in the map's mean; \
+             {TOLERANCE:.0e} is allowed"
+        )))
+    }
+}
+
+/// As [`parity`], whatever the difference.
+///
+/// # Errors
+///
+/// Either of them failing.
+pub fn compare(net: &Net, params: &Params, name: &str, bytes: &[u8]) -> Result<Parity> {
     let model = Model::from_bytes(name, bytes.to_vec())?;
     let options = SessionOptions { provider: Provider::Cpu, ..SessionOptions::default() };
     let mut scorer = Scorer::new(&model, None, &options)?;
@@ -234,16 +255,7 @@ pub fn parity(net: &Net, params: &Params, name: &str, bytes: &[u8]) -> Result<Pa
             worst.map = largest([worst.map, differs / scale]);
         }
     }
-    let Parity { logit, map, mean } = worst;
-    // Written so that not-a-number fails.
-    if logit <= TOLERANCE && map <= TOLERANCE && mean <= TOLERANCE {
-        Ok(worst)
-    } else {
-        Err(Error::Export(format!(
-            "{name} differs from the trainer by {logit:.2e} in the logit, {map:.2e} in the map, {mean:.2e} in the map's mean; \
-             {TOLERANCE:.0e} is allowed"
-        )))
-    }
+    Ok(worst)
 }
 
 /// The largest number; not-a-number wins.

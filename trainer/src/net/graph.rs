@@ -169,6 +169,18 @@ pub(super) fn constant(nodes: &[Node]) -> Vec<bool> {
 
 /// Runs the steps that `last` needs; lets go of every result as soon as no later step reads it.
 pub(super) fn run(nodes: &[Node], last: NodeId, params: &Params, input: &Tensor, mode: Mode) -> Result<Tensor> {
+    observed(nodes, last, params, input, mode, &mut |_, _| Ok(()))
+}
+
+/// As [`run`]; tells `watch` the place of every norm and what it reads, before it is run.
+pub(super) fn observed(
+    nodes: &[Node],
+    last: NodeId,
+    params: &Params,
+    input: &Tensor,
+    mode: Mode,
+    watch: &mut dyn FnMut(usize, &Tensor) -> Result<()>,
+) -> Result<Tensor> {
     let mut readers = vec![0usize; nodes.len()];
     readers[last.0] = 1;
     for index in (0..=last.0).rev() {
@@ -197,6 +209,7 @@ pub(super) fn run(nodes: &[Node], last: NodeId, params: &Params, input: &Tensor,
                 of(0)?.f_conv2d(params.get(*weight), bias.map(|b| params.get(b)), *stride, *padding, 1, *groups)?
             }
             Op::Norm { weight, bias, mean, variance, eps, momentum } => {
+                watch(index, of(0)?)?;
                 let again = matches!(mode, Mode::Again { .. });
                 let statistic = |id: &ParamId| (!again).then(|| params.get(*id));
                 of(0)?.f_batch_norm(

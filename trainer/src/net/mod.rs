@@ -174,6 +174,21 @@ impl Net {
         Ok(Forward { features, logits })
     }
 
+    /// Runs a batch at inference, and tells `watch` the place of every norm among the steps and what that norm reads.
+    ///
+    /// # Errors
+    ///
+    /// When `watch` or libtorch fails.
+    pub fn observe(
+        &self,
+        params: &Params,
+        input: &Tensor,
+        watch: &mut dyn FnMut(usize, &Tensor) -> Result<()>,
+    ) -> Result<()> {
+        let _ = graph::observed(&self.nodes, self.features, params, input, Mode::Inference, watch)?;
+        Ok(())
+    }
+
     /// The signed evidence map `[N, h, w]` of [`Forward::features`].
     ///
     /// # Errors
