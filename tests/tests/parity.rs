@@ -2,12 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use deepfake_scoring::model::Model;
-use deepfake_scoring::score::Scorer;
-use deepfake_scoring::session::SessionOptions;
 use deepfake_tests::{root, scores_of, shared};
-use deepfake_trainer::data::{self, Face};
-use deepfake_trainer::evaluate::{self, Region};
+use deepfake_trainer::config::{Contender, Evaluate, TestSet};
+use deepfake_trainer::evaluate::evaluate;
 use image::RgbImage;
 
 fn write(path: &Path, picture: &RgbImage) {
@@ -50,21 +47,22 @@ fn scores_of_stills_equal_those_of_the_trainers_evaluation() {
     let folder = tempfile::tempdir().unwrap();
     pictures(folder.path());
     real_faces(folder.path());
-    let faces: Vec<Face> = data::scan(&[folder.path().to_owned()]).unwrap();
-    let model = root().join("plugin/models/scorer.onnx");
-    let mut scorer = Scorer::new(&Model::read(&model).unwrap(), None, &SessionOptions::default()).unwrap();
-    let progress = indicatif::ProgressBar::hidden();
-    let (evaluated, failed) = evaluate::score(&mut scorer, &faces, Region::Whole, 0.0, &progress).unwrap();
-    assert_eq!((evaluated.len(), failed), (faces.len(), 0));
-    for (face, evaluated) in faces.iter().zip(&evaluated) {
+    let faces = folder.path().to_owned();
+    let set = TestSet { name: "stills".to_owned(), folders: vec![faces], frames: 1, ..TestSet::default() };
+    let table = Evaluate { sets: vec![set], max_failed: 0.0, bootstrap: 100, ..Evaluate::default() };
+    let file = root().join("plugin/models/scorer.onnx");
+    let scorer = Contender { name: "scorer".to_owned(), file, contract: None };
+    let evaluated = evaluate(&table, &scorer, None).unwrap().scores;
+    assert!(evaluated.len() >= 6, "{}", evaluated.len());
+    for evaluated in &evaluated {
         let scores = scores_of(&format!(
             "filesrc location={} ! pngdec ! deepfakescore face-source=frame ! fakesink name=out",
-            face.path.display()
+            evaluated.path
         ));
         let scores = scores.unwrap();
         let plugin = scores[0].faces[0].outcome.as_ref().unwrap();
-        let name = face.path.display();
+        let name = &evaluated.path;
         assert!((plugin.logit - evaluated.logit).abs() < 1e-3, "{name}: {} {}", plugin.logit, evaluated.logit);
-        assert!((plugin.frame_score - evaluated.probability).abs() < 1e-3, "{name}");
+        assert!((plugin.frame_score - evaluated.score).abs() < 1e-3, "{name}");
     }
 }

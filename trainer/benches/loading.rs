@@ -63,7 +63,7 @@ fn main() {
     let (faces, pictures) = Pictures::load(faces, &AtomicUsize::new(1 << 30), 0.0, &ProgressBar::hidden()).unwrap();
     let order = Order::new(&faces, &config.data, config.seed);
     let loader = Loader::new(&config, &faces, &pictures).unwrap();
-    let (net, initial) = Net::new(&config.model, &mut seeded::generator(1, "weights", &[])).unwrap();
+    let (net, initial) = Net::new(&config.model, &config.input, &mut seeded::generator(1, "weights", &[])).unwrap();
     let mut learner = Learner::new(net, &initial, &config.optim, device, 1).unwrap();
 
     let size = config.input.size;

@@ -15,7 +15,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 use clap::Parser;
-use deepfake_trainer::config::{Model, Optim, Precision};
+use deepfake_trainer::config::{Input, Model, Optim, Precision};
 use deepfake_trainer::learner::Learner;
 use deepfake_trainer::memory;
 use deepfake_trainer::net::{Backbone, Net, write_tensors};
@@ -64,7 +64,7 @@ fn main() {
 fn compare(arguments: &Arguments, python: &Path, backbone: Backbone, size: i64, batch: i64) {
     let model = Model { backbone, dropout: 0.0, ..Model::default() };
     let mut rng = seeded::generator(1, "bench", &[]);
-    let (net, initial) = Net::new(&model, &mut rng).unwrap();
+    let (net, initial) = Net::new(&model, &Input::default(), &mut rng).unwrap();
     let pixels: Vec<f32> = (0..batch * size * size * 3).map(|_| rng.random_range(-2.0..2.0)).collect();
     // As the loader makes it: channels last in memory.
     let input = Tensor::from_slice(&pixels).view([batch, size, size, 3]).permute([0, 3, 1, 2]);

@@ -268,7 +268,7 @@ pub fn import(config: &Config, onnx: &Path, out: &Path) -> Result<export::Parity
     let bytes = std::fs::read(onnx).map_err(Error::io(onnx))?;
     let (device, words) = device::choose(config.run.device)?;
     tracing::info!("device: {words}");
-    let (net, mut params) = Net::blank(&config.model)?;
+    let (net, mut params) = Net::blank(&config.model, &config.input)?;
     unfold(&net, &mut params, &bytes, onnx)?;
     let faces = train::split(config, None)?.train;
     let bar = log::bar(faces.len(), "reading faces");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 
 use deepfake_trainer::checkpoint::{RunFolder, open_best};
-use deepfake_trainer::config::Model;
+use deepfake_trainer::config::{Input, Model};
 use deepfake_trainer::data::{self, Pictures};
 use deepfake_trainer::export::{self, TOLERANCE};
 use deepfake_trainer::init;
@@ -79,7 +79,7 @@ fn an_exported_model_goes_on_as_the_one_before_folding() {
     let spread = before.iter().fold(f32::MIN, |m, v| m.max(*v)) - before.iter().fold(f32::MAX, |m, v| m.min(*v));
     assert!(spread > 0.5, "logits that hardly differ prove nothing: {spread}");
 
-    let (_, mut params) = Net::blank(&config.model).unwrap();
+    let (_, mut params) = Net::blank(&config.model, &config.input).unwrap();
     assert!(matches!(init::read(&net, &mut params, &onnx), Ok(init::Origin::Folded)));
     assert!(farthest(&before, &logits(&net, &params, &input)) < 1e-4);
     let of = |params: &Params| {
@@ -154,7 +154,7 @@ fn every_network_comes_back_from_its_exported_file() {
     let config = config(temporary.path(), "");
     for backbone in Backbone::ALL {
         let model = Model { backbone, ..Model::default() };
-        let (net, mut original) = Net::blank(&model).unwrap();
+        let (net, mut original) = Net::blank(&model, &Input::default()).unwrap();
         let values = filled(&original);
         original.assign(&values, Path::new("formula")).unwrap();
         let mut contract = export::contract(&config, None, &[]);
@@ -162,7 +162,7 @@ fn every_network_comes_back_from_its_exported_file() {
         let path = temporary.path().join(format!("{backbone}.onnx"));
         std::fs::write(&path, export::to_onnx(&net, &original, &contract).unwrap()).unwrap();
 
-        let (net, mut params) = Net::blank(&model).unwrap();
+        let (net, mut params) = Net::blank(&model, &Input::default()).unwrap();
         init::read(&net, &mut params, &path).unwrap_or_else(|e| panic!("{backbone}: {e}"));
         let input = tensor(hashed(2 * 3 * 64 * 64, 7).into_iter().map(|v| v * 4.0), &[2, 3, 64, 64]);
         let (a, b) = (logits(&net, &original, &input), logits(&net, &params, &input));
@@ -180,7 +180,7 @@ fn what_is_not_an_export_of_this_network_is_refused() {
     let folder = temporary.path();
     let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugin/models/scorer.onnx");
     let refused = |model: &Model, path: &Path| -> String {
-        let (net, mut params) = Net::blank(model).unwrap();
+        let (net, mut params) = Net::blank(model, &Input::default()).unwrap();
         match init::read(&net, &mut params, path) {
             Err(error @ Error::Checkpoint { .. }) => error.to_string(),
             other => panic!("{other:?}"),
@@ -201,7 +201,7 @@ fn what_is_not_an_export_of_this_network_is_refused() {
 #[test]
 fn the_bundled_weights_are_the_bundled_models() {
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugin/models");
-    let (net, mut params) = Net::blank(&Model::default()).unwrap();
+    let (net, mut params) = Net::blank(&Model::default(), &Input::default()).unwrap();
     let weights = models.join("scorer.safetensors");
     params.assign(&read_tensors(&weights).unwrap(), &weights).unwrap();
     let bytes = std::fs::read(models.join("scorer.onnx")).unwrap();
