@@ -174,6 +174,7 @@ fn contents<'p>(files: impl IntoIterator<Item = &'p PathBuf>) -> Result<String> 
 fn measured_with(config: &Config) -> Result<String> {
     let table = &config.evaluate;
     let models = table.models.iter().flat_map(|m| std::iter::once(&m.file).chain(&m.contract));
-    let all = table.sets.iter().flat_map(|s| &s.folders).chain(models).chain(&table.face_model);
+    let sets = table.sets.iter().flat_map(|s| s.folders.iter().chain(s.sets.iter().map(|set| &set.root)));
+    let all = sets.chain(models).chain(&table.face_model);
     Ok(joined(all.map(|path| steps::hash_of(path)).collect::<Result<Vec<_>>>()?))
 }
