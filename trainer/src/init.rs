@@ -22,7 +22,7 @@ use crate::data::{Order, Pictures};
 use crate::error::{Error, Result};
 use crate::export;
 use crate::loader::{Loader, Showing};
-use crate::net::{Loaded, Net, Op, ParamId, Params, floats, read_tensors, write_tensors};
+use crate::net::{Backbone, Loaded, Net, Op, ParamId, Params, floats, read_tensors, write_tensors};
 use crate::{device, hash, log, train};
 
 /// Faces that statistics are gathered over, at most.
@@ -62,6 +62,11 @@ pub fn read(net: &Net, params: &mut Params, path: &Path) -> Result<Origin> {
 /// Takes over the weights of an exported file; norms that were folded become such that add the folded offset and do nothing else.
 fn unfold(net: &Net, params: &mut Params, bytes: &[u8], path: &Path) -> Result<()> {
     let refused = |problem: String| Error::checkpoint(path, problem);
+    if matches!(net.backbone(), Backbone::F3net | Backbone::VitSmall | Backbone::VitBase) {
+        let problem = "an exported file of `model.backbone` holds what was computed from its weights, not the weights: take the \
+                       `best.safetensors` of its run";
+        return Err(refused(problem.to_owned()));
+    }
     let model = ModelProto::decode(bytes).map_err(|e| refused(format!("not an ONNX file: {e}")))?;
     let graph = model.graph.ok_or_else(|| refused("an ONNX file without a graph".to_owned()))?;
     let stored: HashMap<&str, &TensorProto> =

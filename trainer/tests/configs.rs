@@ -25,6 +25,7 @@ fn every_example_can_be_used() {
         "f3net",
         "minimal",
         "primary-regions",
+        "regularized",
         "resnet18",
         "scorer",
         "synthesize",

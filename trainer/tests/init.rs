@@ -149,10 +149,11 @@ fn training_starts_from_a_run_and_from_an_exported_file() {
 }
 
 #[test]
-fn every_network_comes_back_from_its_exported_file() {
+fn every_convolutional_network_comes_back_from_its_exported_file() {
     let temporary = tempfile::tempdir().unwrap();
     let config = config(temporary.path(), "");
-    for backbone in Backbone::ALL {
+    let computed = |b: &Backbone| matches!(b, Backbone::F3net | Backbone::VitSmall | Backbone::VitBase);
+    for backbone in Backbone::ALL.into_iter().filter(|b| !computed(b)) {
         let model = Model { backbone, ..Model::default() };
         let (net, mut original) = Net::blank(&model, &Input::default()).unwrap();
         let values = filled(&original);
@@ -192,6 +193,8 @@ fn what_is_not_an_export_of_this_network_is_refused() {
     assert!(error.contains("is missing") && error.contains("model.backbone"), "{error}");
     let error = refused(&Model { width: Some(0.5), ..Model::default() }, &bundled);
     assert!(error.contains("shape"), "{error}");
+    let error = refused(&Model { backbone: Backbone::VitSmall, ..Model::default() }, &bundled);
+    assert!(error.contains("best.safetensors"), "{error}");
     let text = folder.join("text.onnx");
     std::fs::write(&text, "no model").unwrap();
     let error = refused(&Model::default(), &text);

@@ -36,7 +36,7 @@ fn one_command_goes_from_faces_to_a_regularized_model_with_report_and_card() {
         regularize.kind = \"primary_regions\"
         zoo.members = [
             { backbone = \"mobilenet_v3_small\", width = 0.25 },
-            { backbone = \"resnet18\", width = 0.25, size = 32, epochs = 2 },
+            { backbone = \"resnet18\", width = 0.25, size = 48, epochs = 2 },
         ]
         export.variants = [\"fp16\", \"int8\"]
         export.max_auc_loss = 1
