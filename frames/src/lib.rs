@@ -6,5 +6,5 @@
 mod upright;
 mod view;
 
-pub use upright::link_upright;
+pub use upright::link_upright_once_known;
 pub use view::{FrameFormat, MapError, caps};

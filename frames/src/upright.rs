@@ -3,13 +3,8 @@
 use gst::glib;
 use gst::prelude::*;
 
-/// Links a decoder's `pad` to `target`, turned or mirrored on the way where the stream's tags ask for it. To be called once everything
-/// has been told that is known about the stream: when its first buffer is about to flow.
-///
-/// # Errors
-///
-/// Where `videoflip` or `videoconvert` is missing, or the pads do not fit.
-pub fn link_upright(pipeline: &gst::Pipeline, pad: &gst::Pad, target: &gst::Element) -> Result<(), glib::BoolError> {
+/// Links a decoder's `pad` to `target`, turned or mirrored on the way where the stream's tags ask for it.
+fn link_upright(pipeline: &gst::Pipeline, pad: &gst::Pad, target: &gst::Element) -> Result<(), glib::BoolError> {
     if !is_turned(pad) {
         return link(pad, target);
     }
@@ -21,6 +16,23 @@ pub fn link_upright(pipeline: &gst::Pipeline, pad: &gst::Pad, target: &gst::Elem
     flip.sync_state_with_parent()?;
     convert.sync_state_with_parent()?;
     link(pad, &convert)
+}
+
+/// [`link_upright`] once something comes out of `pad`: only then has everything been told that is known of the stream. Where it fails,
+/// `target` posts an error.
+pub fn link_upright_once_known(pipeline: &gst::Pipeline, pad: &gst::Pad, target: &gst::Element) {
+    let (pipeline, target) = (pipeline.downgrade(), target.downgrade());
+    pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
+        if info.event().is_some_and(|e| !matches!(e.type_(), gst::EventType::Eos | gst::EventType::Gap)) {
+            return gst::PadProbeReturn::Ok;
+        }
+        if let (Some(pipeline), Some(target)) = (pipeline.upgrade(), target.upgrade())
+            && let Err(error) = link_upright(&pipeline, pad, &target)
+        {
+            gst::element_error!(target, gst::StreamError::Failed, ("{error}"));
+        }
+        gst::PadProbeReturn::Remove
+    });
 }
 
 /// Does the file ask for its video to be shown turned or mirrored?

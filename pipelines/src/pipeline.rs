@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use deepfake_frames::link_upright;
+use deepfake_frames::link_upright_once_known;
 use gst::prelude::*;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use thiserror::Error;
@@ -339,7 +339,7 @@ fn connect<W: Write + Send + 'static>(
         let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
         let media = caps.structure(0).map(|s| s.name().to_string()).unwrap_or_default();
         let linked = if media.starts_with("video/") && !seen.video.swap(true, Ordering::Relaxed) {
-            link_video(&pipeline, pad, &video);
+            link_upright_once_known(&pipeline, pad, &video);
             Ok(())
         } else if let Some(mux) = mux.as_ref().and_then(|m| m.upgrade())
             && media.starts_with("audio/")
@@ -364,22 +364,6 @@ fn connect<W: Write + Send + 'static>(
             // Only a pipeline that is being torn down takes no message.
             let _ = pipeline.post_message(message);
         }
-    });
-}
-
-/// Links the video once something comes: only then has everything been told that is known about it.
-fn link_video(pipeline: &gst::Pipeline, pad: &gst::Pad, queue: &gst::Element) {
-    let (pipeline, queue) = (pipeline.downgrade(), queue.downgrade());
-    pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
-        if info.event().is_some_and(|e| !matches!(e.type_(), gst::EventType::Eos | gst::EventType::Gap)) {
-            return gst::PadProbeReturn::Ok;
-        }
-        if let (Some(pipeline), Some(queue)) = (pipeline.upgrade(), queue.upgrade())
-            && let Err(error) = link_upright(&pipeline, pad, &queue)
-        {
-            gst::element_error!(queue, gst::StreamError::Failed, ("{error}"));
-        }
-        gst::PadProbeReturn::Remove
     });
 }
 

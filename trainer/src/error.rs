@@ -79,6 +79,9 @@ pub enum Error {
     /// A model that the engine cannot score with.
     #[error(transparent)]
     Scorer(#[from] deepfake_scoring::score::ScorerError),
+    /// No ONNX Runtime.
+    #[error(transparent)]
+    Runtime(#[from] deepfake_scoring::runtime::RuntimeError),
     /// A run of the engine that failed.
     #[error(transparent)]
     Session(#[from] deepfake_scoring::session::SessionError),

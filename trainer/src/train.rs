@@ -347,8 +347,10 @@ impl Session<'_> {
             loss.unwrap_or(f64::NAN),
             100.0 * waiting,
         );
+        // Of its last step.
+        let rate = optim::rate(&self.config.optim, (epoch * steps).saturating_sub(1), steps);
         let record = json!({
-            "event": "epoch", "epoch": epoch, "loss": train_loss, "auc": auc, "accuracy": accuracy, "log_loss": loss,
+            "event": "epoch", "epoch": epoch, "learning_rate": rate, "loss": train_loss, "auc": auc, "accuracy": accuracy, "log_loss": loss,
             "best": better, "size": size, "seconds_a_step": seconds_a_step,
             "waiting": waiting,
         });

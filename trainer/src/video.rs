@@ -12,9 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use deepfake_frames::{FrameFormat, link_upright};
-use deepfake_scoring::contract::{Channels, Layout};
-use deepfake_scoring::crop::{Cropper, TensorSpec};
+use deepfake_frames::{FrameFormat, link_upright_once_known};
+use deepfake_scoring::crop::Cropper;
 use deepfake_scoring::frame::FrameView;
 use deepfake_scoring::geometry::Rect;
 use gst::glib;
@@ -83,36 +82,9 @@ impl Frame {
     pub fn picture(&self) -> Result<Picture> {
         self.with_view(|view| {
             let whole = Rect::new(0.0, 0.0, view.width() as f32, view.height() as f32);
-            cut(&mut Cropper::default(), view, &whole, view.width(), view.height())
+            Picture::cut(&mut Cropper::default(), view, &whole, view.width(), view.height())
         })?
     }
-}
-
-/// The picture of `width` x `height` pixels that the engine's cropper makes of a region of a frame.
-///
-/// # Errors
-///
-/// A region that cannot be cut.
-pub fn cut(
-    cropper: &mut Cropper,
-    frame: &FrameView<'_>,
-    region: &Rect,
-    width: usize,
-    height: usize,
-) -> Result<Picture> {
-    let spec = TensorSpec {
-        layout: Layout::Nhwc,
-        width,
-        height,
-        channels: Channels::Rgb,
-        scale: 1.0,
-        mean: [0.0; 3],
-        std: [1.0; 3],
-    };
-    let mut values = vec![0.0; spec.len()];
-    cropper.crop(frame, region, &spec, &mut values)?;
-    // `as` stops at 0 and 255.
-    Ok(Picture { width, height, data: values.iter().map(|v| v.round() as u8).collect() })
 }
 
 /// What the threads of the pipeline leave behind.
@@ -429,7 +401,7 @@ fn encoded(crf: u32) -> Result<[gst::Element; 5], glib::BoolError> {
     Ok([format, even, encode, make("h264parse").build()?, make("avdec_h264").build()?])
 }
 
-/// Links the first video that the decoder finds, once something of it comes: only then has everything been told that is known of it.
+/// Links the first video that the decoder finds.
 fn connect(pipeline: &gst::Pipeline, source: &gst::Element, target: &gst::Element, seen: &Arc<Seen>) {
     let (weak, target) = (pipeline.downgrade(), target.downgrade());
     let found = Arc::clone(seen);
@@ -437,18 +409,9 @@ fn connect(pipeline: &gst::Pipeline, source: &gst::Element, target: &gst::Elemen
         if found.video.swap(true, Ordering::Relaxed) {
             return;
         }
-        let (pipeline, target) = (weak.clone(), target.clone());
-        pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
-            if info.event().is_some_and(|e| !matches!(e.type_(), gst::EventType::Eos | gst::EventType::Gap)) {
-                return gst::PadProbeReturn::Ok;
-            }
-            if let (Some(pipeline), Some(target)) = (pipeline.upgrade(), target.upgrade())
-                && let Err(error) = link_upright(&pipeline, pad, &target)
-            {
-                gst::element_error!(target, gst::StreamError::Failed, ("{error}"));
-            }
-            gst::PadProbeReturn::Remove
-        });
+        if let (Some(pipeline), Some(target)) = (weak.upgrade(), target.upgrade()) {
+            link_upright_once_known(&pipeline, pad, &target);
+        }
     });
     let (weak, found) = (pipeline.downgrade(), Arc::clone(seen));
     source.connect_no_more_pads(move |source| {

@@ -13,8 +13,12 @@ use support::{text, write_faces};
 
 fn run(folder: &Path) -> String {
     let arguments = ["run", "--config", "all.toml", "--work", "work"];
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_deepfake-trainer")).args(arguments).current_dir(folder).output().unwrap();
+    // As a person starts it: by its path, with nothing said of where the libraries are.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_deepfake-trainer"));
+    for variable in ["ORT_DYLIB_PATH", "LIBTORCH", "LD_LIBRARY_PATH"] {
+        command.env_remove(variable);
+    }
+    let output = command.args(arguments).current_dir(folder).output().unwrap();
     let told = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat();
     assert!(output.status.success(), "{told}");
     told

@@ -1,11 +1,11 @@
 //! What cameras, codecs and networks do to a picture before anybody crops it.
 
-use deepfake_scoring::contract::{Channels, Layout};
-use deepfake_scoring::crop::{Cropper, TensorSpec};
+use deepfake_scoring::crop::Cropper;
+use deepfake_scoring::frame::FrameView;
+use deepfake_scoring::geometry::Rect;
 use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageFormat};
 
-use super::{Geometry, cut};
 use crate::data::Picture;
 use crate::error::{Error, Result};
 use crate::filter::{Border, gaussian, separable};
@@ -39,18 +39,9 @@ pub(super) fn degrade(
 fn rescaled(cropper: &mut Cropper, picture: &Picture, scale: f64) -> Result<Picture> {
     let side = |n: usize| ((n as f64 * scale).round() as usize).clamp(8, 8192);
     let (width, height) = (side(picture.width), side(picture.height));
-    let spec = TensorSpec {
-        layout: Layout::Nhwc,
-        width,
-        height,
-        channels: Channels::Rgb,
-        scale: 1.0,
-        mean: [0.0; 3],
-        std: [1.0; 3],
-    };
-    let mut values = vec![0.0; spec.len()];
-    cut(cropper, picture, &Geometry::WHOLE.region, &spec, &mut values)?;
-    Ok(Picture { width, height, data: values.into_iter().map(|v| v.round() as u8).collect() })
+    let frame = FrameView::rgb(picture.width, picture.height, &picture.data)?;
+    let whole = Rect::new(0.0, 0.0, picture.width as f32, picture.height as f32);
+    Picture::cut(cropper, &frame, &whole, width, height)
 }
 
 fn through_jpeg(picture: &Picture, quality: u8) -> Result<Picture> {

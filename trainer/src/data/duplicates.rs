@@ -14,7 +14,6 @@ use rayon::prelude::*;
 use super::{Face, Label, Picture, Split};
 use crate::config::NearDuplicates;
 use crate::error::{Error, Result};
-use crate::video::cut;
 
 /// Bits in which the hashes of a pair may differ, of 64.
 const DISTANCE: u32 = 8;
@@ -48,7 +47,7 @@ impl Print {
         let frame = FrameView::rgb(picture.width, picture.height, &picture.data)?;
         let whole = Rect::new(0.0, 0.0, picture.width as f32, picture.height as f32);
         let mut gray = |width, height| -> Result<Vec<f32>> {
-            let small = cut(&mut cropper, &frame, &whole, width, height)?;
+            let small = Picture::cut(&mut cropper, &frame, &whole, width, height)?;
             let luma = |p: &[u8]| 0.299 * f32::from(p[0]) + 0.587 * f32::from(p[1]) + 0.114 * f32::from(p[2]);
             Ok(small.data.chunks_exact(3).map(luma).collect())
         };

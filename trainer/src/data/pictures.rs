@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use deepfake_scoring::contract::{Channels, Layout};
+use deepfake_scoring::crop::{Cropper, TensorSpec};
+use deepfake_scoring::frame::FrameView;
+use deepfake_scoring::geometry::Rect;
 use indicatif::ProgressBar;
 use rayon::prelude::*;
 
@@ -37,6 +41,33 @@ impl Picture {
         limits.max_image_height = Some(8192);
         reader.limits(limits);
         Ok(Self::from(reader.decode().map_err(picture)?.into_rgb8()))
+    }
+
+    /// What the engine's cropper makes of a region of a frame, in `width` x `height` pixels.
+    ///
+    /// # Errors
+    ///
+    /// A region that cannot be cut.
+    pub fn cut(
+        cropper: &mut Cropper,
+        frame: &FrameView<'_>,
+        region: &Rect,
+        width: usize,
+        height: usize,
+    ) -> Result<Self> {
+        let spec = TensorSpec {
+            layout: Layout::Nhwc,
+            width,
+            height,
+            channels: Channels::Rgb,
+            scale: 1.0,
+            mean: [0.0; 3],
+            std: [1.0; 3],
+        };
+        let mut values = vec![0.0; spec.len()];
+        cropper.crop(frame, region, &spec, &mut values)?;
+        // `as` stops at 0 and 255.
+        Ok(Self { width, height, data: values.into_iter().map(|v| v.round() as u8).collect() })
     }
 }
 

@@ -92,7 +92,7 @@ impl<'a> Cutter<'a> {
         let region = self.crop.region(&face.bbox);
         // Nothing is enlarged: that adds no detail, and training resamples anyway.
         let side = (region.w.round() as usize).clamp(1, self.wish.size);
-        let picture = video::cut(&mut self.cropper, view, &region, side, side)?;
+        let picture = Picture::cut(&mut self.cropper, view, &region, side, side)?;
         let scale = side as f32 / region.w;
         let inside = |p: Point| Point { x: (p.x - region.x) * scale, y: (p.y - region.y) * scale };
         let b = face.bbox;

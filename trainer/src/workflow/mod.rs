@@ -7,13 +7,14 @@ mod steps;
 
 use std::path::{Path, PathBuf};
 
+use deepfake_scoring::runtime;
 use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::checkpoint::RunFolder;
 use crate::config::{Config, Contender, Regularization};
-use crate::data::{self, Face};
+use crate::data::{self, Face, Part};
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::{calibrate, device, evaluate, export, faces, hash, localize, report, train, zoo};
@@ -73,6 +74,8 @@ impl Layout {
 ///
 /// Whatever a step fails with; what was done before it stays.
 pub fn run(config: &Config, work: &Path) -> Result<Layout> {
+    // Exporting comes after hours of training: what it needs is asked for before.
+    runtime::environment()?;
     let layout = Layout::new(work);
     let log = Log::new(&RunFolder::new(work)?)?;
     let (_, words) = device::choose(config.run.device)?;
@@ -83,19 +86,24 @@ pub fn run(config: &Config, work: &Path) -> Result<Layout> {
     if let Some(wish) = config.faces.clone() {
         let clips = data::sets::list(&config.data.sets)?;
         let videos = contents(clips.iter().map(|c| &c.path))?;
-        let inputs = [videos, said(&wish)?, said(&config.data.sets)?];
+        let inputs = [videos, said(&wish)?, said(&config.data.sets)?, contents(&wish.face_model)?];
         steps.step("faces", &inputs.each_ref().map(String::as_str), Place::of(&["faces"]), || {
             faces::cut(&config, &layout.faces(), faces::Limits::default()).map(drop)
         })?;
         config = faces::applied(&config, &layout.faces());
     }
     let faces = data::faces(&config.data)?;
-    let learned =
-        joined([said(&faces.iter().map(about).collect::<Vec<_>>())?, contents(faces.iter().map(|f| &f.path))?]);
+    let learned = joined([
+        said(&faces.iter().map(about).collect::<Vec<_>>())?,
+        contents(faces.iter().map(|f| &f.path))?,
+        contents(&config.synthesize.face_model)?,
+    ]);
 
     let mut maps = config.regularize.maps.as_deref().map(steps::hash_of).transpose()?.unwrap_or_default();
     if config.regularize.kind == Regularization::PrimaryRegions && config.regularize.maps.is_none() {
-        let members = joined(config.zoo.members.iter().map(|m| m.config(&config).digest()));
+        let digests = config.zoo.members.iter().map(|m| m.config(&config).digest());
+        let inits = contents(config.zoo.members.iter().filter_map(|m| m.init.as_ref()))?;
+        let members = joined(digests.chain([inits]));
         let zoo = steps
             .step("zoo", &[&learned, &members], Place::of(&["zoo"]), || zoo::train(&config, &layout.zoo()).map(drop))?;
         let inputs = [&learned, &zoo, &said(&config.localize)?];
@@ -105,7 +113,7 @@ pub fn run(config: &Config, work: &Path) -> Result<Layout> {
         config.regularize.maps = Some(layout.maps());
     }
 
-    let init = config.model.init.as_deref().map(hash::file).transpose()?.unwrap_or_default();
+    let init = contents(&config.model.init)?;
     let inputs = [&learned, &maps, &init, &config.digest()];
     let place = Place { own: &["train"], outputs: &["train/best.safetensors"] };
     let trained = steps.step("train", &inputs.map(String::as_str), place, || {
@@ -160,8 +168,10 @@ fn said(part: &impl Serialize) -> Result<String> {
 }
 
 /// What is known of a face beside its picture.
-fn about(face: &Face) -> (&str, &str, &str) {
-    (face.label.folder(), &face.source, &face.video)
+fn about(face: &Face) -> impl Serialize {
+    let Face { path: _, label, source, video, method, set, part, landmarks } = face;
+    let landmarks = landmarks.map(|points| points.map(|p| [p.x, p.y]));
+    (label.folder(), source, video, method, set, part.map(Part::name), landmarks)
 }
 
 /// One hash over what files hold, whatever they are called.
@@ -177,4 +187,37 @@ fn measured_with(config: &Config) -> Result<String> {
     let sets = table.sets.iter().flat_map(|s| s.folders.iter().chain(s.sets.iter().map(|set| &set.root)));
     let all = sets.chain(models).chain(&table.face_model);
     Ok(joined(all.map(|path| steps::hash_of(path)).collect::<Result<Vec<_>>>()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use deepfake_scoring::geometry::Point;
+
+    use super::{about, said};
+    use crate::data::{Face, Label, Part};
+
+    /// What is trained, split or cut by must make a finished step stale when it changes.
+    #[test]
+    fn all_that_is_known_of_a_face_counts_except_where_it_lies() {
+        let face = Face::new(PathBuf::from("a.png"), Label::Fake, "a".to_owned(), "v".to_owned());
+        let told = |face: &Face| said(&about(face)).unwrap();
+        let changed: [fn(&mut Face); 7] = [
+            |f| f.label = Label::Real,
+            |f| f.source = "b".into(),
+            |f| f.video = "w".into(),
+            |f| f.method = "Deepfakes".into(),
+            |f| f.set = "FaceForensics++".into(),
+            |f| f.part = Some(Part::Test),
+            |f| f.landmarks = Some([Point { x: 1.0, y: 2.0 }; 5]),
+        ];
+        for (index, change) in changed.iter().enumerate() {
+            let mut other = face.clone();
+            change(&mut other);
+            assert_ne!(told(&other), told(&face), "change {index}");
+        }
+        let moved = Face { path: PathBuf::from("b.png"), ..face.clone() };
+        assert_eq!(told(&moved), told(&face));
+    }
 }
