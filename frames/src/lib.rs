@@ -3,8 +3,10 @@
 
 #![warn(clippy::unwrap_used)]
 
+mod standstill;
 mod upright;
 mod view;
 
+pub use standstill::Standstill;
 pub use upright::link_upright_once_known;
 pub use view::{FrameFormat, MapError, caps};

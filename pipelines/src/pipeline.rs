@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use deepfake_frames::link_upright_once_known;
+use deepfake_frames::{Standstill, link_upright_once_known};
 use gst::prelude::*;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use thiserror::Error;
@@ -409,6 +409,7 @@ fn play<W: Write + Send + 'static>(
     let bus = pipeline.bus().ok_or_else(|| glib::bool_error!("a pipeline without a bus"))?;
     let mut missing = Vec::new();
     let mut ending = None;
+    let mut standstill = Standstill::default();
     // Its error, if any, comes as a message that says more.
     let _ = pipeline.set_state(gst::State::Playing);
     loop {
@@ -428,6 +429,9 @@ fn play<W: Write + Send + 'static>(
         progress.show(position, duration, shared.frames.load(Ordering::Relaxed));
 
         let Some(message) = bus.timed_pop(TICK) else {
+            if !shared.video.load(Ordering::Relaxed) && standstill.lasts(pipeline) {
+                return Err(no_video(arguments, &missing, None));
+            }
             continue;
         };
         match message.view() {

@@ -194,6 +194,14 @@ fn what_cannot_be_scored_is_told() {
     let said = refusal(&[&text], 1);
     assert!(said.contains("error: ") && said.contains("no video"), "{said}");
 
+    // Cut off before its index.
+    let whole = clip(&folder, "whole.mp4", "videotestsrc num-buffers=20 ! x264enc ! mp4mux");
+    let cut = folder.path().join("cut.mp4");
+    let bytes = std::fs::read(&whole).unwrap();
+    std::fs::write(&cut, &bytes[..bytes.len() / 3]).unwrap();
+    let said = refusal(&[&cut], 1);
+    assert!(said.contains("error: ") && said.contains("no video"), "{said}");
+
     let said = refusal(&["/nowhere/video.mp4"], 2);
     assert!(said.contains("/nowhere/video.mp4: No such file"), "{said}");
 

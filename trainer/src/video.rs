@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use deepfake_frames::{FrameFormat, link_upright_once_known};
+use deepfake_frames::{FrameFormat, Standstill, link_upright_once_known};
 use deepfake_scoring::crop::Cropper;
 use deepfake_scoring::frame::FrameView;
 use deepfake_scoring::geometry::Rect;
@@ -145,6 +145,7 @@ impl Video {
 
     fn pull(&mut self) -> Result<Option<Frame>> {
         let start = Instant::now();
+        let mut standstill = Standstill::default();
         loop {
             if let Some(sample) = self.sink.try_pull_sample(TICK) {
                 return self.frame(&sample).map(Some);
@@ -155,6 +156,9 @@ impl Video {
             }
             if end {
                 return if self.index == 0 { Err(self.no_video(None)) } else { Ok(None) };
+            }
+            if !self.seen.video.load(Ordering::Relaxed) && standstill.lasts(&self.pipeline) {
+                return Err(self.no_video(None));
             }
             if start.elapsed() > PATIENCE {
                 let problem = format!("no frame came for {} seconds after frame {}", PATIENCE.as_secs(), self.index);
@@ -334,6 +338,7 @@ fn count(path: &Path) -> Result<u64, glib::BoolError> {
     let _ = pipeline.set_state(gst::State::Playing);
     let kinds = [gst::MessageType::Application, gst::MessageType::Eos, gst::MessageType::Error];
     let (mut last, mut since) = (0, Instant::now());
+    let mut standstill = Standstill::default();
     let whole = loop {
         if let Some(message) = bus.timed_pop_filtered(TICK, &kinds) {
             break message.type_() != gst::MessageType::Error;
@@ -341,7 +346,7 @@ fn count(path: &Path) -> Result<u64, glib::BoolError> {
         let now = counted.load(Ordering::Relaxed);
         if now != last {
             (last, since) = (now, Instant::now());
-        } else if since.elapsed() > COUNTING {
+        } else if since.elapsed() > COUNTING || standstill.lasts(&pipeline) {
             break false;
         }
     };
