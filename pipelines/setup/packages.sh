@@ -17,6 +17,11 @@ has_pip() {
     python3 -m pip --version >/dev/null 2>&1
 }
 
+# Debian's own Python, which its packages of bindings are for, finds GStreamer through GObject introspection.
+has_introspection() {
+    /usr/bin/python3 -c 'import gi; gi.require_version("GstVideo", "1.0")' 2>/dev/null
+}
+
 # missing_packages score|tests: one a line.
 missing_packages() {
     has cc || echo gcc
@@ -41,6 +46,7 @@ missing_packages() {
     if [[ $1 == tests ]]; then
         has c++ || echo g++
         has shellcheck || echo shellcheck
+        has_introspection || printf '%s\n' python3-gi gir1.2-gst-plugins-base-1.0
     fi
 }
 

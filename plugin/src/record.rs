@@ -167,8 +167,8 @@ impl Serialize for Faces<'_> {
 #[derive(Serialize)]
 struct FaceLine<'a> {
     track: u64,
-    #[serde(rename = "box")]
-    bbox: PixelBox,
+    #[serde(rename = "box", skip_serializing_if = "Option::is_none")]
+    bbox: Option<PixelBox>,
     face_confidence: Rounded<6>,
     #[serde(skip_serializing_if = "Option::is_none")]
     score: Option<Rounded<6>>,
@@ -190,7 +190,7 @@ impl<'a> FaceLine<'a> {
         let score = face.outcome.as_ref().ok();
         Self {
             track: face.track,
-            bbox: PixelBox::new(face.pixels(size.0, size.1)),
+            bbox: face.pixels(size.0, size.1).map(PixelBox::new),
             face_confidence: Rounded(face.confidence),
             score: score.map(|s| Rounded(s.score)),
             frame_score: score.map(|s| Rounded(s.frame_score)),
@@ -222,13 +222,14 @@ impl PixelBox {
 struct Map<'a> {
     width: u32,
     height: u32,
-    region: PixelBox,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<PixelBox>,
     values: Values<'a>,
 }
 
 impl<'a> Map<'a> {
     fn new(map: &'a RegionMap, (width, height): (u32, u32)) -> Self {
-        let region = PixelBox::new(map.region.scaled(width as f32, height as f32));
+        let region = map.region.map(|r| PixelBox::new(r.scaled(width as f32, height as f32)));
         Self { width: map.width, height: map.height, region, values: Values(&map.values) }
     }
 }

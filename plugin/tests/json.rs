@@ -169,6 +169,18 @@ fn a_line_says_all_that_is_known() {
 }
 
 #[test]
+fn a_place_that_is_not_known_is_left_out() {
+    let mut rig = Rig::new(Links::Json, false, &[]);
+    let mut scores = some_scores(0);
+    scores.faces[0].bbox = None;
+    scores.faces[0].outcome.as_mut().unwrap().map.as_mut().unwrap().region = None;
+    rig.push(0, Some(scores)).unwrap();
+    let face = &rig.pull().1["faces"][0];
+    assert!(face.get("box").is_none() && face["map"].get("region").is_none(), "{face}");
+    assert!(face["map"]["values"].is_array() && face["score"].is_number());
+}
+
+#[test]
 fn every_reason_and_verdict_is_in_the_schema() {
     let mut rig = Rig::new(Links::Json, false, &[]);
     let bbox = Rect::new(0.0, 0.0, 0.5, 0.5);

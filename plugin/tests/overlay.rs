@@ -323,6 +323,25 @@ fn what_others_hold_is_not_drawn_on() {
 }
 
 #[test]
+fn faces_whose_place_is_not_known_are_told_once() {
+    let info = info(PixelFormat::I420, 320, 240, None);
+    let mut harness = harness(&[]);
+    let bus = gst::Bus::new();
+    harness.element().unwrap().set_bus(Some(&bus));
+    let mut lost = one_fake();
+    lost.faces[0].bbox = None;
+    lost.faces[0].outcome.as_mut().unwrap().map.as_mut().unwrap().region = None;
+    for _ in 0..3 {
+        let before = noise(&info, 0);
+        let bytes = before.map_readable().unwrap().to_vec();
+        let after = drawn(&mut harness, &info, before, &lost);
+        assert!(after.map_readable().unwrap()[..] == bytes[..]);
+    }
+    let warnings = bus.iter().filter(|m| m.type_() == gst::MessageType::Warning).count();
+    assert_eq!(warnings, 1);
+}
+
+#[test]
 fn each_part_can_be_turned_off() {
     let info = info(PixelFormat::Bgrx, 640, 360, None);
     let changed = |properties: &[(&str, &str)]| {

@@ -148,7 +148,7 @@ fn faces_from_upstream_keep_their_regions_and_names() {
     let (first, second) = (Scores::from_buffer(&first).unwrap(), Scores::from_buffer(&second).unwrap());
     assert_eq!(first.faces.len(), 2);
     // The largest first.
-    assert_eq!(first.faces[0].pixels(320, 240).w, 100.0);
+    assert_eq!(first.faces[0].pixels(320, 240).unwrap().w, 100.0);
     assert_eq!(first.faces[0].track, second.faces[0].track);
     assert_eq!(first.faces[1].track, second.faces[1].track);
 
@@ -182,7 +182,7 @@ fn what_cannot_be_scored_says_why() {
     }
     let scores = Scores::from_buffer(&line.push(buffer)).unwrap();
     let reason = |x: f32| {
-        let face = scores.faces.iter().find(|f| (f.bbox.x * 320.0 - x).abs() < 0.1).unwrap();
+        let face = scores.faces.iter().find(|f| (f.bbox.unwrap().x * 320.0 - x).abs() < 0.1).unwrap();
         face.outcome.as_ref().err().copied()
     };
     assert_eq!(scores.faces.len(), 8);

@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     fn map(width: u32, height: u32, values: &[f32]) -> RegionMap {
-        RegionMap { width, height, values: values.to_vec(), region: Rect::new(0.0, 0.0, 1.0, 1.0) }
+        RegionMap { width, height, values: values.to_vec(), region: Some(Rect::new(0.0, 0.0, 1.0, 1.0)) }
     }
 
     fn region(side: f64) -> Region {

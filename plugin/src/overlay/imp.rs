@@ -27,6 +27,8 @@ struct State {
     info: gst_video::VideoInfo,
     canvas: Canvas,
     painter: Painter,
+    /// That faces without a place come in.
+    told: bool,
 }
 
 #[derive(Debug, Default)]
@@ -172,7 +174,7 @@ impl BaseTransformImpl for DeepfakeOverlay {
         // The first label loads the fonts, which takes longer than a frame: not while there are frames.
         let style = locked(&self.settings).clone();
         painter.prepare(&style).map_err(|error| gst::loggable_error!(CAT, "Cannot draw labels: {error}"))?;
-        *locked(&self.state) = Some(State { info, canvas, painter });
+        *locked(&self.state) = Some(State { info, canvas, painter, told: false });
         Ok(())
     }
 
@@ -191,7 +193,18 @@ impl BaseTransformImpl for DeepfakeOverlay {
 impl DeepfakeOverlay {
     fn draw(&self, buffer: &mut gst::Buffer, scores: &Scores) -> Result<(), gst::FlowError> {
         let mut guard = locked(&self.state);
-        let State { info, canvas, painter } = guard.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
+        let State { info, canvas, painter, told } = guard.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
+        // Once, not for each frame.
+        if scores.faces.iter().any(|f| f.bbox.is_none()) && !std::mem::replace(told, true) {
+            gst::element_imp_warning!(
+                self,
+                gst::StreamError::Failed,
+                ("Faces cannot be drawn: where they are is not known any more"),
+                [
+                    "Between deepfakescore and here the picture was cropped, turned or put between borders; draw before that"
+                ]
+            );
+        }
         let style = locked(&self.settings).clone();
         let shapes = painter.scene(scores, &style).map_err(|error| {
             gst::element_imp_error!(self, gst::LibraryError::Failed, ("Cannot draw a label: {error}"));

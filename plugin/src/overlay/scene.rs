@@ -85,7 +85,7 @@ impl Painter {
         self.scenes += 1;
         let mut shapes = Vec::new();
         // From the smallest to the largest, so that the face in front covers those behind it.
-        let faces: Vec<_> = scores.faces.iter().rev().filter(|f| f.bbox.is_valid()).collect();
+        let faces: Vec<_> = scores.faces.iter().rev().filter(|f| f.bbox.is_some_and(|r| r.is_valid())).collect();
         if style.map {
             for face in &faces {
                 shapes.extend(self.heat(face, style));
@@ -132,7 +132,8 @@ impl Painter {
 
     /// In whole pixels.
     fn area(&self, face: &Face) -> Area {
-        let Rect { x, y, w, h } = face.pixels(self.frame.width() as u32, self.frame.height() as u32);
+        let pixels = face.pixels(self.frame.width() as u32, self.frame.height() as u32);
+        let Rect { x, y, w, h } = pixels.unwrap_or_default();
         // Casts saturate, so a box far outside of the frame stays there.
         Area::new(x.round() as i32, y.round() as i32, (x + w).round() as i32, (y + h).round() as i32)
     }
@@ -140,11 +141,12 @@ impl Painter {
     fn heat(&mut self, face: &Face, style: &Style) -> Option<Shape> {
         let map = face.outcome.as_ref().ok()?.map.as_ref()?;
         let (width, height) = (f64::from(self.frame.width()), f64::from(self.frame.height()));
+        let region = map.region?;
         let region = Region {
-            x: f64::from(map.region.x) * width,
-            y: f64::from(map.region.y) * height,
-            w: f64::from(map.region.w) * width,
-            h: f64::from(map.region.h) * height,
+            x: f64::from(region.x) * width,
+            y: f64::from(region.y) * height,
+            w: f64::from(region.w) * width,
+            h: f64::from(region.h) * height,
         };
         let area = Area::new(
             region.x.round() as i32,
@@ -289,9 +291,9 @@ mod tests {
             frame_score: 0.5,
             logit: 0.0,
             age: gst::ClockTime::ZERO,
-            map: Some(RegionMap { width: 1, height: 1, values: vec![4.0], region: bbox }),
+            map: Some(RegionMap { width: 1, height: 1, values: vec![4.0], region: Some(bbox) }),
         };
-        Face { track, bbox, confidence: 1.0, verdict: Verdict::Fake, outcome: Ok(score) }
+        Face { track, bbox: Some(bbox), confidence: 1.0, verdict: Verdict::Fake, outcome: Ok(score) }
     }
 
     fn scores(faces: Vec<Face>) -> Scores {

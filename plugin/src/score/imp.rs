@@ -17,9 +17,9 @@ use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gst_base::subclass::prelude::*;
-use gst_video::VideoRegionOfInterestMeta;
 use thiserror::Error;
 
+use super::regions;
 use super::settings::{self, Messages, OnError, Settings};
 use crate::meta::{self, Mode, RegionMap, ScoredBy, Scores};
 
@@ -332,7 +332,7 @@ impl State {
     /// Scores the frame. What fails in a model is told apart from what is wrong with the buffer.
     fn score(&mut self, buffer: &gst::BufferRef) -> Result<Option<EngineError>, MapError> {
         self.upstream.clear();
-        self.upstream.extend(regions(buffer).map(|roi| upstream_face(&roi)));
+        self.upstream.extend(regions::upstream(buffer));
         let time = buffer.pts().map(Duration::from);
         let Some(format) = &self.format else { return Ok(None) };
         let (engine, upstream) = (&mut self.engine, &self.upstream);
@@ -349,7 +349,7 @@ impl State {
         let relative = |r: &Rect| r.scaled(1.0 / width as f32, 1.0 / height as f32);
         let faces = self.engine.faces().iter().map(|face| meta::Face {
             track: face.track,
-            bbox: relative(&face.bbox),
+            bbox: Some(relative(&face.bbox)),
             confidence: face.confidence.into(),
             verdict: face.verdict,
             outcome: face.outcome.map(|score| meta::FaceScore {
@@ -365,40 +365,15 @@ impl State {
 
     fn map(&self, face: &ScoredFace, region: &Rect) -> Option<RegionMap> {
         let (width, height, values) = self.engine.map(face.track).filter(|_| self.region_map)?;
-        Some(RegionMap { width: width as u32, height: height as u32, values: values.to_vec(), region: *region })
+        Some(RegionMap { width: width as u32, height: height as u32, values: values.to_vec(), region: Some(*region) })
     }
 
     /// Attaches the scores, and what readers of regions of interest understand.
     fn attach(&self, buffer: &mut gst::BufferRef, scores: &Scores) {
         // The plugin has registered it, so that this cannot fail.
         let _ = scores.attach(buffer);
-        for (face, scored) in scores.faces.iter().zip(self.engine.faces()) {
-            if scored.upstream.is_some() {
-                continue;
-            }
-            let mut roi = VideoRegionOfInterestMeta::add(buffer, meta::ROI_TYPE, pixels(&scored.bbox, self.size()));
-            // Wraps after two thousand million persons.
-            roi.set_id((face.track & 0x7fff_ffff) as i32);
-            if let Some(param) = classification(face, &self.by) {
-                roi.add_param(param);
-            }
-        }
-        if self.upstream.is_empty() {
-            return;
-        }
-        let mut index = 0;
-        buffer.foreach_meta_mut(|mut meta| {
-            if let Some(roi) =
-                meta.downcast_mut::<VideoRegionOfInterestMeta>().filter(|r| r.roi_type() == meta::ROI_TYPE)
-            {
-                let face = scores.faces.iter().zip(self.engine.faces()).find(|(_, s)| s.upstream == Some(index));
-                if let Some(param) = face.and_then(|(face, _)| classification(face, &self.by)) {
-                    roi.add_param(param);
-                }
-                index += 1;
-            }
-            std::ops::ControlFlow::Continue(gst::buffer::BufferMetaForeachAction::Keep)
-        });
+        let detector = self.engine.locator().map(|l| l.name());
+        regions::attach(buffer, self.size(), scores, self.engine.faces(), detector);
     }
 }
 
@@ -449,44 +424,4 @@ impl DeepfakeScore {
         // Without a bus nobody listens.
         let _ = element.post_message(message);
     }
-}
-
-fn regions(buffer: &gst::BufferRef) -> impl Iterator<Item = gst::MetaRef<'_, VideoRegionOfInterestMeta>> {
-    buffer.iter_meta::<VideoRegionOfInterestMeta>().filter(|roi| roi.roi_type() == meta::ROI_TYPE)
-}
-
-/// Names and confidences are where DL Streamer's elements put them. The region's own id is only the place in its frame's
-/// list for most elements, so that it says nothing about the person.
-fn upstream_face(roi: &VideoRegionOfInterestMeta) -> UpstreamFace {
-    let (x, y, w, h) = roi.rect();
-    let id = roi.param("object_id").and_then(|s| s.get::<i32>("id").ok()).and_then(|id| u64::try_from(id).ok());
-    let confidence = roi.param("detection").and_then(|s| s.get::<f64>("confidence").ok());
-    UpstreamFace {
-        bbox: Rect::new(x as f32, y as f32, w as f32, h as f32),
-        id,
-        confidence: confidence.filter(|c| (0.0..=1.0).contains(c)).unwrap_or(1.0) as f32,
-    }
-}
-
-/// The part of a box that is in the frame, in whole pixels.
-fn pixels(bbox: &Rect, (width, height): (u32, u32)) -> (u32, u32, u32, u32) {
-    let clip = |v: f32, max: u32| v.round().clamp(0.0, max as f32) as u32;
-    let (x0, y0) = (clip(bbox.x, width), clip(bbox.y, height));
-    (x0, y0, clip(bbox.right(), width) - x0, clip(bbox.bottom(), height) - y0)
-}
-
-/// A classification as DL Streamer's readers know it.
-fn classification(face: &meta::Face, by: &ScoredBy) -> Option<gst::Structure> {
-    let score = face.outcome.as_ref().ok()?;
-    let label_id = match face.verdict {
-        Verdict::Real => 0,
-        Verdict::Fake => 1,
-        Verdict::Undecided => 2,
-    };
-    let structure = gst::Structure::builder("deepfake")
-        .field("label", face.verdict.name())
-        .field("label_id", label_id)
-        .field("confidence", score.score)
-        .field("model_name", &by.model);
-    Some(structure.build())
 }

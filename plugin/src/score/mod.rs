@@ -21,6 +21,7 @@ use gst::glib;
 use gst::prelude::*;
 
 mod imp;
+mod regions;
 mod settings;
 
 pub use settings::{FaceSource, Messages, OnError, Provider};

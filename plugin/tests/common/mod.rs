@@ -1,5 +1,8 @@
 //! What the tests of the elements share.
 
+// Each test program uses its own part.
+#![allow(dead_code)]
+
 use std::path::{Path, PathBuf};
 
 use deepfake_scoring::onnx::{

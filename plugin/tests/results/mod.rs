@@ -34,14 +34,14 @@ pub(crate) fn face(track: u64, bbox: Rect, verdict: Verdict, score: f64) -> Face
     let values = bump.iter().map(|v| (v - mean + logit) as f32).collect();
     let (dx, dy) = (bbox.w / 3.0, bbox.h / 3.0);
     let region = Rect::new(bbox.x - dx, bbox.y - dy, bbox.w + 2.0 * dx, bbox.h + 2.0 * dy);
-    let map = Some(RegionMap { width: 7, height: 7, values, region });
+    let map = Some(RegionMap { width: 7, height: 7, values, region: Some(region) });
     let outcome = Ok(FaceScore { score, frame_score: score, logit, age: gst::ClockTime::ZERO, map });
-    Face { track, bbox, confidence: 0.97, verdict, outcome }
+    Face { track, bbox: Some(bbox), confidence: 0.97, verdict, outcome }
 }
 
 /// A face that was not scored.
 pub(crate) fn unscored(track: u64, bbox: Rect, reason: NotScored) -> Face {
-    Face { track, bbox, confidence: 0.6, verdict: Verdict::Undecided, outcome: Err(reason) }
+    Face { track, bbox: Some(bbox), confidence: 0.6, verdict: Verdict::Undecided, outcome: Err(reason) }
 }
 
 /// The result of a frame with these faces.

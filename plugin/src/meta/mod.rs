@@ -1,6 +1,10 @@
-//! The result on a buffer: a `GstCustomMeta` whose fields can all be serialized.
+//! The result on a buffer: two `GstCustomMeta` whose fields can all be serialized.
 //!
-//! The structure, for readers in other languages:
+//! [`META_NAME`] holds the scores and the maps, and stays on the frame whatever happens to the picture. [`BOXES_META_NAME`]
+//! holds where the faces are, and stays only where that is still right: `docs/metadata.md` has the table of what arrives
+//! after which elements. [`Scores::from_buffer`] reads both.
+//!
+//! The scores, for readers in other languages:
 //!
 //! | field | type | meaning |
 //! |---|---|---|
@@ -15,7 +19,6 @@
 //! | field | type | meaning |
 //! |---|---|---|
 //! | `track` | guint64 | the same for one person from frame to frame |
-//! | `x`, `y`, `w`, `h` | double | box, in parts of the frame's width and height |
 //! | `face-confidence` | double | of the face detector, in \[0, 1\] |
 //! | `verdict` | string | on the track: `fake`, `real`, `undecided` |
 //! | `not-scored` | string | why there is no score; absent where there is one |
@@ -25,15 +28,35 @@
 //! | `age` | guint64 | nanoseconds since the frame that was scored |
 //! | `map-width`, `map-height` | uint | size of the map, absent where there is none |
 //! | `map` | array of double | signed evidence over the crop, row by row; its mean is `logit` |
-//! | `map-x`, `map-y`, `map-w`, `map-h` | double | what the map lies over: the crop that was scored (larger than the box), in parts of the frame's width and height; it may reach outside of the frame |
+//!
+//! The boxes:
+//!
+//! | field | type | meaning |
+//! |---|---|---|
+//! | `frame` | guint64 | that of the scores they belong to |
+//! | `boxes` | array of structures `box` | one for each of `faces`, in the same order |
+//!
+//! and of a `box`, in parts of the frame's width and height:
+//!
+//! | field | type | meaning |
+//! |---|---|---|
+//! | `x`, `y`, `w`, `h` | double | the face |
+//! | `map-x`, `map-y`, `map-w`, `map-h` | double | what the map lies over: the crop that was scored (larger than the face); it may reach outside of the frame. Absent where there is no map, or where it no longer lies upright |
+//!
+//! A `GstVideoCropMeta` on the buffer means that the boxes are those of the frame before it was cropped.
 
 use deepfake_scoring::geometry::Rect;
 use deepfake_scoring::score::NotScored;
 use deepfake_scoring::verdict::Verdict;
 
+mod boxes;
+
+pub use boxes::BOXES_META_NAME;
+use boxes::{Boxes, Place};
+
 /// Of the structure's layout.
 pub const VERSION: u32 = 1;
-/// Name of the custom meta.
+/// Name of the custom meta with the scores.
 pub const META_NAME: &str = "DeepfakeScoresMeta";
 /// The type of the `GstVideoRegionOfInterestMeta` of a face, as GStreamer's own face detector has it.
 pub const ROI_TYPE: &str = "face";
@@ -76,8 +99,9 @@ pub struct RegionMap {
     pub height: u32,
     /// `width * height` logits, row by row; their mean is [`FaceScore::logit`].
     pub values: Vec<f32>,
-    /// The crop that was scored, in parts of the frame's width and height; it may reach outside of the frame.
-    pub region: Rect,
+    /// The crop that was scored, in parts of the frame's width and height; it may reach outside of the frame. `None` as
+    /// [`Face::bbox`], and where the picture was turned.
+    pub region: Option<Rect>,
 }
 
 /// The numbers of a face that was scored.
@@ -100,8 +124,9 @@ pub struct FaceScore {
 pub struct Face {
     /// The same for one person from frame to frame.
     pub track: u64,
-    /// In parts of the frame's width and height, so that it outlives scaling.
-    pub bbox: Rect,
+    /// In parts of the frame's width and height. `None` where the picture was cropped, turned or put between borders since
+    /// it was scored, so that the place is not known any more.
+    pub bbox: Option<Rect>,
     /// Of the face detector, in [0, 1].
     pub confidence: f64,
     /// On the track.
@@ -112,8 +137,8 @@ pub struct Face {
 
 impl Face {
     /// The box in pixels of a frame of that size.
-    pub fn pixels(&self, width: u32, height: u32) -> Rect {
-        self.bbox.scaled(width as f32, height as f32)
+    pub fn pixels(&self, width: u32, height: u32) -> Option<Rect> {
+        self.bbox.map(|r| r.scaled(width as f32, height as f32))
     }
 }
 
@@ -130,11 +155,26 @@ pub struct Scores {
     pub faces: Vec<Face>,
 }
 
-/// Makes the meta known to GStreamer. Called by the plugin; a program that only reads needs no call.
+/// Makes the metas known to GStreamer. Called by the plugin; a program that only reads needs no call.
 pub fn register() {
     if !gst::meta::CustomMeta::is_registered(META_NAME) {
         gst::meta::CustomMeta::register(META_NAME, &[]);
     }
+    boxes::register();
+}
+
+/// Attaches a custom meta, or takes the one that is there, and writes it.
+fn put(
+    buffer: &mut gst::BufferRef,
+    name: &str,
+    write: impl FnOnce(&mut gst::StructureRef),
+) -> Result<(), glib::BoolError> {
+    if let Ok(mut meta) = gst::meta::CustomMeta::from_mut_buffer(buffer, name) {
+        write(meta.mut_structure());
+        return Ok(());
+    }
+    write(gst::meta::CustomMeta::add(buffer, name)?.mut_structure());
+    Ok(())
 }
 
 impl Scores {
@@ -142,38 +182,83 @@ impl Scores {
     ///
     /// # Errors
     ///
-    /// Where the meta is not registered.
+    /// Where the metas are not registered.
     pub fn attach(&self, buffer: &mut gst::BufferRef) -> Result<(), glib::BoolError> {
-        if let Ok(mut meta) = gst::meta::CustomMeta::from_mut_buffer(buffer, META_NAME) {
-            self.write(meta.mut_structure());
-            return Ok(());
-        }
-        let mut meta = gst::meta::CustomMeta::add(buffer, META_NAME)?;
-        self.write(meta.mut_structure());
-        Ok(())
+        put(buffer, META_NAME, |s| self.write(s, Face::to_structure))?;
+        Boxes { frame: self.frame, places: self.faces.iter().map(Face::place).collect() }.attach(buffer)
     }
 
     /// The result on a buffer; `None` where there is none, or none that this version can read.
+    ///
+    /// ```
+    /// use gstdeepfake::meta::Scores;
+    ///
+    /// /// What a pad probe or an appsink does with each of its buffers.
+    /// fn tell(buffer: &gst::BufferRef, width: u32, height: u32) -> Vec<String> {
+    ///     // No result is not the same as one without faces.
+    ///     let Some(scores) = Scores::from_buffer(buffer) else { return vec!["not looked at".into()] };
+    ///     let faces = scores.faces.iter().map(|face| {
+    ///         let what = match &face.outcome {
+    ///             Ok(score) => format!("{} ({:.2})", face.verdict, score.score),
+    ///             Err(reason) => format!("not scored: {}", reason.name()),
+    ///         };
+    ///         match face.pixels(width, height) {
+    ///             Some(r) => format!("face {} at {},{}: {what}", face.track, r.x, r.y),
+    ///             None => format!("face {}: {what}", face.track),
+    ///         }
+    ///     });
+    ///     faces.collect()
+    /// }
+    ///
+    /// # use deepfake_scoring::{geometry::Rect, score::NotScored, verdict::Verdict};
+    /// # use gstdeepfake::meta::{Face, Mode, ScoredBy};
+    /// gst::init()?;
+    /// let mut buffer = gst::Buffer::new();
+    /// assert_eq!(tell(&buffer, 320, 240), ["not looked at"]);
+    /// # gstdeepfake::meta::register();
+    /// # let face = Face {
+    /// #     track: 1,
+    /// #     bbox: Some(Rect::new(0.5, 0.25, 0.1, 0.1)),
+    /// #     confidence: 0.9,
+    /// #     verdict: Verdict::Undecided,
+    /// #     outcome: Err(NotScored::TooSmall),
+    /// # };
+    /// # let by = ScoredBy { model: "m".into(), sha256: "0".into(), provider: "cpu".into() };
+    /// # Scores { frame: 0, mode: Mode::EveryFrame, by, faces: vec![face] }.attach(buffer.make_mut())?;
+    /// # // As after `deepfakescore`:
+    /// assert_eq!(tell(&buffer, 320, 240), ["face 1 at 160,60: not scored: too-small"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn from_buffer(buffer: &gst::BufferRef) -> Option<Self> {
         let meta = gst::meta::CustomMeta::from_buffer(buffer, META_NAME).ok()?;
-        Self::read(meta.structure())
+        let mut scores = Self::read(meta.structure())?;
+        let boxes = Boxes::from_buffer(buffer);
+        let boxes = boxes.filter(|b| b.frame == scores.frame && b.places.len() == scores.faces.len());
+        for (face, place) in scores.faces.iter_mut().zip(boxes.into_iter().flat_map(|b| b.places)) {
+            face.set_place(&place);
+        }
+        Some(scores)
     }
 
-    /// The same fields under another name, for messages.
+    /// All fields in one structure, for messages: those of a box are in its face.
     pub(crate) fn to_structure(&self, name: &str) -> gst::Structure {
         let mut s = gst::Structure::new_empty(name);
-        self.write(&mut s);
+        self.write(&mut s, |face| {
+            let mut s = face.to_structure();
+            face.place().write(&mut s);
+            s
+        });
         s
     }
 
-    fn write(&self, s: &mut gst::StructureRef) {
+    fn write(&self, s: &mut gst::StructureRef, face: impl Fn(&Face) -> gst::Structure) {
         s.set("version", VERSION);
         s.set("frame", self.frame);
         s.set("mode", self.mode.name());
         s.set("model-name", &self.by.model);
         s.set("model-sha256", &self.by.sha256);
         s.set("provider", &self.by.provider);
-        s.set("faces", gst::Array::new(self.faces.iter().map(Face::to_structure)));
+        s.set("faces", gst::Array::new(self.faces.iter().map(face)));
     }
 
     fn read(s: &gst::StructureRef) -> Option<Self> {
@@ -199,10 +284,6 @@ impl Face {
     fn to_structure(&self) -> gst::Structure {
         let mut s = gst::Structure::builder(FACE)
             .field("track", self.track)
-            .field("x", f64::from(self.bbox.x))
-            .field("y", f64::from(self.bbox.y))
-            .field("w", f64::from(self.bbox.w))
-            .field("h", f64::from(self.bbox.h))
             .field("face-confidence", self.confidence)
             .field("verdict", self.verdict.name())
             .build();
@@ -217,10 +298,6 @@ impl Face {
                     s.set("map-width", map.width);
                     s.set("map-height", map.height);
                     s.set("map", gst::Array::new(map.values.iter().map(|v| f64::from(*v))));
-                    let Rect { x, y, w, h } = map.region;
-                    for (name, side) in [("map-x", x), ("map-y", y), ("map-w", w), ("map-h", h)] {
-                        s.set(name, f64::from(side));
-                    }
                 }
             }
         }
@@ -239,14 +316,29 @@ impl Face {
                 map: RegionMap::from_structure(s),
             }),
         };
-        let side = |name| number(name).map(|v| v as f32);
         Some(Self {
             track: s.get("track").ok()?,
-            bbox: Rect::new(side("x")?, side("y")?, side("w")?, side("h")?),
+            bbox: None,
             confidence: number("face-confidence")?,
             verdict: Verdict::from_name(s.get::<&str>("verdict").ok()?)?,
             outcome,
         })
+    }
+
+    fn map_mut(&mut self) -> Option<&mut RegionMap> {
+        self.outcome.as_mut().ok()?.map.as_mut()
+    }
+
+    fn place(&self) -> Place {
+        let map = self.outcome.as_ref().ok().and_then(|score| score.map.as_ref());
+        Place { bbox: self.bbox, region: map.and_then(|map| map.region) }
+    }
+
+    fn set_place(&mut self, place: &Place) {
+        self.bbox = place.bbox;
+        if let Some(map) = self.map_mut() {
+            map.region = place.region;
+        }
     }
 }
 
@@ -256,11 +348,9 @@ impl RegionMap {
         let height = s.get::<u32>("map-height").ok()?;
         let values = s.get::<gst::ArrayRef>("map").ok()?;
         let values: Vec<f32> = values.iter().map(|v| v.get::<f64>().ok().map(|v| v as f32)).collect::<Option<_>>()?;
-        let side = |name| s.get::<f64>(name).ok().map(|v| v as f32);
-        let region = Rect::new(side("map-x")?, side("map-y")?, side("map-w")?, side("map-h")?);
         let fits = u64::from(width) * u64::from(height) == values.len() as u64 && !values.is_empty();
-        let sound = fits && region.is_valid() && values.iter().all(|v| v.is_finite());
-        sound.then_some(Self { width, height, values, region })
+        let sound = fits && values.iter().all(|v| v.is_finite());
+        sound.then_some(Self { width, height, values, region: None })
     }
 }
 
@@ -280,12 +370,12 @@ mod tests {
                 width: 2,
                 height: 1,
                 values: vec![0.3, -0.1],
-                region: Rect::new(-0.25, 0.25, 0.75, 0.875),
+                region: Some(Rect::new(-0.25, 0.25, 0.75, 0.875)),
             }),
         };
         let face = Face {
             track: u64::MAX,
-            bbox: Rect::new(0.25, 0.5, 0.125, 0.25),
+            bbox: Some(Rect::new(0.25, 0.5, 0.125, 0.25)),
             confidence: 0.9,
             verdict: Verdict::Real,
             outcome: Ok(scored),
@@ -314,22 +404,45 @@ mod tests {
         assert_eq!(Scores::from_buffer(buffer), Some(scores));
     }
 
+    /// Scores of which nobody knows where they are.
+    fn without_places(mut scores: Scores) -> Scores {
+        scores.faces.iter_mut().for_each(|face| face.set_place(&Place::default()));
+        scores
+    }
+
+    #[test]
+    fn boxes_of_another_frame_are_not_taken() {
+        gst::init().unwrap();
+        register();
+        let mut buffer = gst::Buffer::new();
+        let buffer = buffer.make_mut();
+        scores().attach(buffer).unwrap();
+        let later = Scores { frame: 8, ..scores() };
+        put(buffer, META_NAME, |s| later.write(s, Face::to_structure)).unwrap();
+        assert_eq!(Scores::from_buffer(buffer), Some(without_places(later)));
+        let fewer = Scores { faces: scores().faces[..1].to_vec(), ..scores() };
+        put(buffer, META_NAME, |s| fewer.write(s, Face::to_structure)).unwrap();
+        assert_eq!(Scores::from_buffer(buffer), Some(without_places(fewer)));
+    }
+
     #[test]
     fn the_structure_can_be_serialized() {
         gst::init().unwrap();
         register();
-        let mut s = gst::Structure::new_empty(META_NAME);
-        scores().write(&mut s);
-        let text = s.serialize(gst::SerializeFlags::NONE);
-        let back: gst::Structure = text.parse().unwrap();
-        assert_eq!(Scores::read(&back), Some(scores()));
+        let mut buffer = gst::Buffer::new();
+        let buffer = buffer.make_mut();
+        scores().attach(buffer).unwrap();
+        for name in [META_NAME, BOXES_META_NAME] {
+            let meta = gst::meta::CustomMeta::from_buffer(buffer, name).unwrap();
+            let back: gst::Structure = meta.structure().serialize(gst::SerializeFlags::NONE).parse().unwrap();
+            assert_eq!(&*back, meta.structure());
+        }
     }
 
     #[test]
     fn what_is_not_ours_is_not_read() {
         gst::init().unwrap();
-        let mut s = gst::Structure::new_empty(META_NAME);
-        scores().write(&mut s);
+        let s = scores().to_structure(META_NAME);
         for (field, value) in [
             ("version", 2u32.to_send_value()),
             ("mode", "guess".to_send_value()),
