@@ -37,6 +37,11 @@ impl Rect {
         Self::new(x0, y0, x1 - x0, y1 - y0)
     }
 
+    /// A rectangle from its middle, width and height.
+    pub fn around(centre: Point, w: f32, h: f32) -> Self {
+        Self::new(centre.x - w / 2.0, centre.y - h / 2.0, w, h)
+    }
+
     /// Right edge.
     pub fn right(&self) -> f32 {
         self.x + self.w

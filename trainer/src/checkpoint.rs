@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -14,7 +15,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::net::{Net, Params, read_tensors, write_tensors};
-use crate::optim::Scaler;
+use crate::optim::{Adam, Scaler};
 
 /// What the file's metadata calls the progress.
 const PROGRESS: &str = "progress";
@@ -157,6 +158,23 @@ impl RunFolder {
 /// When libtorch fails or the file cannot be written.
 pub fn save(folder: &RunFolder, progress: &Progress, learner: &Learner) -> Result<()> {
     let Learner { params, average, adam, .. } = learner;
+    let progress =
+        Progress { steps: learner.steps, updates: adam.updates()?, scaler: learner.scaler, ..progress.clone() };
+    save_state(&folder.checkpoint(), &progress, params, average, adam)
+}
+
+/// Writes weights, their average and the optimizer's moments, with how far the run is.
+///
+/// # Errors
+///
+/// As [`save`].
+pub fn save_state(
+    path: &Path,
+    progress: &impl Serialize,
+    params: &Params,
+    average: &Params,
+    adam: &Adam,
+) -> Result<()> {
     let mut tensors: Vec<(String, &Tensor)> = Vec::new();
     tensors.extend(params.iter().map(|p| (format!("weights/{}", p.name), &p.tensor)));
     tensors.extend(average.iter().map(|p| (format!("average/{}", p.name), &p.tensor)));
@@ -164,11 +182,9 @@ pub fn save(folder: &RunFolder, progress: &Progress, learner: &Learner) -> Resul
         tensors.push((format!("first_moment/{name}"), m));
         tensors.push((format!("second_moment/{name}"), v));
     }
-    let progress =
-        Progress { steps: learner.steps, updates: adam.updates()?, scaler: learner.scaler, ..progress.clone() };
-    let text = serde_json::to_string(&progress).map_err(|e| Error::Training(e.to_string()))?;
+    let text = serde_json::to_string(progress).map_err(|e| Error::Training(e.to_string()))?;
     let metadata = HashMap::from([(PROGRESS.to_owned(), text)]);
-    write_atomically(&folder.checkpoint(), &write_tensors(tensors, Some(metadata))?)
+    write_atomically(path, &write_tensors(tensors, Some(metadata))?)
 }
 
 /// Takes over the state that [`save`] wrote; `None` where there is none.
@@ -177,35 +193,43 @@ pub fn save(folder: &RunFolder, progress: &Progress, learner: &Learner) -> Resul
 ///
 /// A file that cannot be read or does not belong to this network.
 pub fn load(folder: &RunFolder, learner: &mut Learner) -> Result<Option<Progress>> {
-    let path = folder.checkpoint();
     let Some(progress) = progress(folder)? else {
         return Ok(None);
     };
-    let mut groups: BTreeMap<String, BTreeMap<String, Tensor>> = BTreeMap::new();
-    for (name, tensor) in read_tensors(&path)? {
-        let Some((group, name)) = name.split_once('/') else {
-            return Err(Error::checkpoint(&path, format!("`{name}` is no state of a run")));
-        };
-        groups.entry(group.to_owned()).or_default().insert(name.to_owned(), tensor);
-    }
     let Learner { params, average, adam, .. } = learner;
-    let mut take = |group: &str| groups.remove(group).unwrap_or_default();
-    params.assign(&take("weights"), &path)?;
-    average.assign(&take("average"), &path)?;
-    let (first, second) = (take("first_moment"), take("second_moment"));
-    let moments = params
-        .learned()
-        .map(|p| match (first.get(&p.name), second.get(&p.name)) {
-            (Some(m), Some(v)) if m.size() == p.tensor.size() && v.size() == p.tensor.size() => Ok((m, v)),
-            _ => Err(Error::checkpoint(&path, format!("the moments of `{}` are missing", p.name))),
-        })
-        .collect::<Result<Vec<_>>>()?;
-    adam.restore(moments.into_iter(), progress.updates)?;
+    load_state(&folder.checkpoint(), params, average, adam, progress.updates)?;
     learner.steps = progress.steps;
     if learner.scaler.is_some() && progress.scaler.is_some() {
         learner.scaler = progress.scaler;
     }
     Ok(Some(progress))
+}
+
+/// Takes over what [`save_state`] wrote, after so many updates.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_state(path: &Path, params: &mut Params, average: &mut Params, adam: &mut Adam, updates: u64) -> Result<()> {
+    let mut groups: BTreeMap<String, BTreeMap<String, Tensor>> = BTreeMap::new();
+    for (name, tensor) in read_tensors(path)? {
+        let Some((group, name)) = name.split_once('/') else {
+            return Err(Error::checkpoint(path, format!("`{name}` is no state of a run")));
+        };
+        groups.entry(group.to_owned()).or_default().insert(name.to_owned(), tensor);
+    }
+    let mut take = |group: &str| groups.remove(group).unwrap_or_default();
+    params.assign(&take("weights"), path)?;
+    average.assign(&take("average"), path)?;
+    let (first, second) = (take("first_moment"), take("second_moment"));
+    let moments = params
+        .learned()
+        .map(|p| match (first.get(&p.name), second.get(&p.name)) {
+            (Some(m), Some(v)) if m.size() == p.tensor.size() && v.size() == p.tensor.size() => Ok((m, v)),
+            _ => Err(Error::checkpoint(path, format!("the moments of `{}` are missing", p.name))),
+        })
+        .collect::<Result<Vec<_>>>()?;
+    adam.restore(moments.into_iter(), updates)
 }
 
 /// How far the run of a folder is; `None` where it was not begun.
@@ -214,15 +238,23 @@ pub fn load(folder: &RunFolder, learner: &mut Learner) -> Result<Option<Progress
 ///
 /// A file that cannot be read.
 pub fn progress(folder: &RunFolder) -> Result<Option<Progress>> {
-    let path = folder.checkpoint();
+    progress_of(&folder.checkpoint())
+}
+
+/// What [`save_state`] was told of how far the run is; `None` where there is no such file.
+///
+/// # Errors
+///
+/// A file that cannot be read.
+pub fn progress_of<P: DeserializeOwned>(path: &Path) -> Result<Option<P>> {
     if !path.exists() {
         return Ok(None);
     }
-    let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| Error::checkpoint(&path, e.to_string()))?;
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| Error::checkpoint(path, e.to_string()))?;
     let text = header.metadata().as_ref().and_then(|m| m.get(PROGRESS));
-    let text = text.ok_or_else(|| Error::checkpoint(&path, "does not tell how far the run is"))?;
-    serde_json::from_str(text).map(Some).map_err(|e| Error::checkpoint(&path, e.to_string()))
+    let text = text.ok_or_else(|| Error::checkpoint(path, "does not tell how far the run is"))?;
+    serde_json::from_str(text).map_err(|e| Error::checkpoint(path, e.to_string()))
 }
 
 /// The configuration that a run was begun with.

@@ -127,7 +127,7 @@ fn unfold(net: &Net, params: &mut Params, bytes: &[u8], path: &Path) -> Result<(
 
 /// The kernel that the norm at `index` is folded into when exported, and the bias of that convolution where it has one.
 fn folded_into(net: &Net, index: usize) -> Option<(ParamId, Option<ParamId>)> {
-    let folded = export::folded(net);
+    let folded = export::folded(net.nodes(), &[net.features()]);
     let from = net.nodes()[index].inputs.first()?;
     match &net.nodes()[from.index()].op {
         Op::Conv { weight, bias, .. } if folded.contains(&index) => Some((*weight, *bias)),

@@ -32,6 +32,7 @@ pub mod init;
 pub mod learner;
 pub mod loader;
 pub mod localize;
+pub mod locator;
 pub mod log;
 pub mod maps;
 pub mod margin;

@@ -15,6 +15,11 @@ fn every_example_can_be_used() {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        if path.ends_with("locator.toml") {
+            // Another kind of file.
+            deepfake_trainer::locator::Config::read(&path).unwrap_or_else(|e| panic!("{e}"));
+            continue;
+        }
         let config = Config::read(&path).unwrap_or_else(|e| panic!("{e}"));
         Net::blank(&config.model, &config.input).unwrap();
         names.push(config.name);

@@ -6,6 +6,7 @@ mod export;
 mod faces;
 mod import;
 mod localize;
+mod locator;
 mod margin;
 mod report;
 mod run;
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     Synthesize(synthesize::Synthesize),
     /// Measures models on test sets, through the engine, and compares them.
     Evaluate(evaluate::Evaluate),
+    /// Makes a face locator and measures it beside others; run again, it goes on where it was stopped.
+    Locator(locator::Locator),
     /// Writes what a run came to as one HTML file, and the model card.
     Report(report::Report),
 }
@@ -64,6 +67,7 @@ impl Command {
             Self::Margin(margin) => margin.run(),
             Self::Synthesize(synthesize) => synthesize.run(),
             Self::Evaluate(evaluate) => evaluate.run(),
+            Self::Locator(locator) => locator.run(),
             Self::Report(report) => report.run(),
         }
     }

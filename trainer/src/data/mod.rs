@@ -286,7 +286,7 @@ pub fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Whether a file's name ends in one of them, which are in lower case.
-fn has_extension(path: &Path, extensions: &[&str]) -> bool {
+pub(crate) fn has_extension(path: &Path, extensions: &[&str]) -> bool {
     let own = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
     own.is_some_and(|e| extensions.contains(&e.as_str()))
 }

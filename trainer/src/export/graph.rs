@@ -6,7 +6,7 @@ use deepfake_scoring::onnx::{AttributeProto, GraphProto, NodeProto, TensorProto,
 
 use super::{INPUT, LOGIT, MAP};
 use crate::error::{Error, Result};
-use crate::net::{Activation, FAKE, Net, Node, NodeId, Op, ParamId, Params, REAL, floats};
+use crate::net::{Activation, FAKE, Net, Node, NodeId, Op, ParamId, Params, REAL, constant, evaluate, floats};
 
 /// `[N, 1, h, w]`, where the head begins.
 pub(super) const EVIDENCE: &str = "map.conv";
@@ -17,19 +17,8 @@ pub(super) const EXACT: &str = "exact_";
 
 /// The graph with an input of `[N, 3, height, width]`.
 pub(super) fn build(net: &Net, params: &Params, width: usize, height: usize) -> Result<GraphProto> {
-    let mut writer = Writer {
-        params,
-        size: [height as i64, width as i64],
-        constant: net.constant(),
-        names: Vec::new(),
-        constants: BTreeSet::new(),
-        nodes: Vec::new(),
-        initializers: Vec::new(),
-    };
-    let folded = folded(net);
-    for (index, node) in net.nodes().iter().enumerate() {
-        writer.node(net, index, node, &folded)?;
-    }
+    let mut writer = Writer::new(net.nodes(), params, [height as i64, width as i64]);
+    writer.steps(&[net.features()])?;
     let features = writer.name(net.features())?;
     writer.head(net, &features)?;
     let map_axes = [Err("N"), Err("map_height"), Err("map_width")];
@@ -43,13 +32,12 @@ pub(super) fn build(net: &Net, params: &Params, width: usize, height: usize) -> 
     })
 }
 
-/// The norms that follow a convolution whose result nothing else reads.
-pub(crate) fn folded(net: &Net) -> HashSet<usize> {
-    let nodes = net.nodes();
+/// The norms that follow a convolution whose result nothing else reads: neither another step nor who wants the `ends`.
+pub(crate) fn folded(nodes: &[Node], ends: &[NodeId]) -> HashSet<usize> {
     let readers = |id: NodeId| nodes.iter().flat_map(|n| &n.inputs).filter(|i| **i == id).count();
     let foldable = |node: &Node| match (&node.op, node.inputs.first()) {
         (Op::Norm { .. }, Some(from)) => {
-            matches!(nodes[from.index()].op, Op::Conv { .. }) && readers(*from) == 1 && *from != net.features()
+            matches!(nodes[from.index()].op, Op::Conv { .. }) && readers(*from) == 1 && !ends.contains(from)
         }
         _ => false,
     };
@@ -58,6 +46,9 @@ pub(crate) fn folded(net: &Net) -> HashSet<usize> {
 
 /// A graph that is being written.
 pub(super) struct Writer<'a> {
+    steps: &'a [Node],
+    /// The kernel that reads the input, and what the input is multiplied with on the way.
+    input_scale: Option<(ParamId, f64)>,
     pub(super) params: &'a Params,
     /// Height and width of the input.
     pub(super) size: [i64; 2],
@@ -71,24 +62,50 @@ pub(super) struct Writer<'a> {
     pub(super) initializers: Vec<TensorProto>,
 }
 
-impl Writer<'_> {
-    fn name(&self, id: NodeId) -> Result<String> {
+impl<'a> Writer<'a> {
+    /// For an input of `size`, height and width; networks without tokens do not ask for it.
+    pub(super) fn new(steps: &'a [Node], params: &'a Params, size: [i64; 2]) -> Self {
+        Self {
+            steps,
+            input_scale: None,
+            params,
+            size,
+            constant: constant(steps),
+            names: Vec::new(),
+            constants: BTreeSet::new(),
+            nodes: Vec::new(),
+            initializers: Vec::new(),
+        }
+    }
+
+    /// The file's input is to be multiplied with `scale` before the kernel `first` reads it: that is done to the kernel.
+    pub(super) fn scale_input(&mut self, first: ParamId, scale: f64) {
+        self.input_scale = Some((first, scale));
+    }
+
+    /// Writes all steps; what the `ends` yield can then be asked for by [`Writer::name`].
+    pub(super) fn steps(&mut self, ends: &[NodeId]) -> Result<()> {
+        let folded = folded(self.steps, ends);
+        self.steps.iter().enumerate().try_for_each(|(index, node)| self.node(index, node, &folded))
+    }
+
+    pub(super) fn name(&self, id: NodeId) -> Result<String> {
         self.names.get(id.index()).cloned().ok_or_else(|| Error::Export("a step reads what comes after it".to_owned()))
     }
 
-    fn node(&mut self, net: &Net, index: usize, node: &Node, folded: &HashSet<usize>) -> Result<()> {
+    fn node(&mut self, index: usize, node: &Node, folded: &HashSet<usize>) -> Result<()> {
         if self.constant[index] {
             self.names.push(String::new());
             return Ok(());
         }
-        let inputs = node.inputs.iter().map(|id| self.input(net, *id)).collect::<Result<Vec<_>>>()?;
+        let inputs = node.inputs.iter().map(|id| self.input(*id)).collect::<Result<Vec<_>>>()?;
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
         let first = inputs.first().copied().unwrap_or_default().to_owned();
         let name = match &node.op {
             Op::Input => INPUT.to_owned(),
             Op::Conv { weight, bias, stride, padding, groups } => {
-                let norm = net
-                    .nodes()
+                let norm = self
+                    .steps
                     .iter()
                     .enumerate()
                     .find(|(i, n)| folded.contains(i) && n.inputs.first().is_some_and(|id| id.index() == index));
@@ -166,6 +183,18 @@ impl Writer<'_> {
                 self.push("Softmax", &inputs, format!("softmax_{index}"), vec![AttributeProto::int("axis", -1)])
             }
             Op::Concat => self.push("Concat", &inputs, format!("concat_{index}"), vec![AttributeProto::int("axis", 1)]),
+            Op::Upsample => {
+                let scales = "upsample.scales".to_owned();
+                if self.constants.insert(scales.clone()) {
+                    self.initializers.push(TensorProto::floats(&scales, &[4], &[1.0, 1.0, 2.0, 2.0]));
+                }
+                let attributes = vec![
+                    AttributeProto::string("mode", "nearest"),
+                    AttributeProto::string("coordinate_transformation_mode", "asymmetric"),
+                    AttributeProto::string("nearest_mode", "floor"),
+                ];
+                self.push("Resize", &[&first, "", &scales], format!("upsample_{index}"), attributes)
+            }
             Op::Token(op) => self.token(op, index, &first)?,
             Op::Weight(_) | Op::Fixed(_) => return Err(Error::Export("a constant that changes".to_owned())),
         };
@@ -174,13 +203,13 @@ impl Writer<'_> {
     }
 
     /// What a step reads: another step's result, or a constant, which is then stored.
-    fn input(&mut self, net: &Net, id: NodeId) -> Result<String> {
+    fn input(&mut self, id: NodeId) -> Result<String> {
         if !self.constant[id.index()] {
             return self.name(id);
         }
         let key = format!("constant_{}", id.index());
         if self.constants.insert(key.clone()) {
-            let tensor = net.evaluate(id, self.params)?;
+            let tensor = evaluate(self.steps, id, self.params)?;
             self.initializers.push(TensorProto::floats(&key, &tensor.size(), &floats(&tensor)?));
         }
         Ok(key)
@@ -193,6 +222,14 @@ impl Writer<'_> {
             self.initializers.push(TensorProto::floats(&name, &[], &[value as f32]));
         }
         name
+    }
+
+    /// Stores a list of integers once; returns its name.
+    pub(super) fn ints(&mut self, name: &str, values: &[i64]) -> String {
+        if self.constants.insert(name.to_owned()) {
+            self.initializers.push(TensorProto::ints(name, &[values.len() as i64], values));
+        }
+        name.to_owned()
     }
 
     /// x / 2 * (1 + erf(x / sqrt 2)), in the order that engines know how to fuse.
@@ -237,6 +274,9 @@ impl Writer<'_> {
         let size = self.params.get(weight).size();
         let name = self.params.name(weight).to_owned();
         let mut kernel = self.values(weight)?;
+        if let Some((_, scale)) = self.input_scale.filter(|(first, _)| *first == weight) {
+            kernel.iter_mut().for_each(|v| *v *= scale);
+        }
         let mut offset = bias.map(|b| self.values(b)).transpose()?;
         if let Some(Op::Norm { weight, bias, mean, variance, eps, .. }) = norm {
             let (gain, shift) = (self.values(*weight)?, self.values(*bias)?);

@@ -3,6 +3,7 @@
 mod graph;
 mod half;
 mod int8;
+mod locator;
 mod parts;
 mod tokens;
 mod variant;
@@ -12,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use deepfake_scoring::contract::{Channels, Contract, Crop, InputKeys, Layout, Output, PerChannel, ScoreKeys};
 use deepfake_scoring::model::Model;
-use deepfake_scoring::onnx::{ModelProto, OperatorSetIdProto, StringStringEntryProto};
+use deepfake_scoring::onnx::{GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto};
 use deepfake_scoring::score::Scorer;
 use deepfake_scoring::session::{Provider, SessionOptions};
 use prost::Message;
@@ -27,6 +28,8 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::net::{FAKE, Mode, Net, Params, REAL, floats};
 use crate::seeded;
+
+pub use locator::export_locator;
 
 pub(crate) use graph::folded;
 
@@ -176,8 +179,12 @@ pub fn to_onnx(net: &Net, params: &Params, contract: &Contract) -> Result<Vec<u8
     let width = contract.input.width.unwrap_or_default();
     let height = contract.input.height.unwrap_or_default();
     let graph = graph::build(net, params, width, height)?;
-    let metadata_props = contract
-        .to_metadata()
+    Ok(model_bytes(graph, contract.to_metadata()))
+}
+
+/// The file of a graph that says this of itself.
+fn model_bytes(graph: GraphProto, metadata: impl IntoIterator<Item = (String, String)>) -> Vec<u8> {
+    let metadata_props = metadata
         .into_iter()
         .map(|(key, value)| StringStringEntryProto { key: Some(key), value: Some(value) })
         .collect();
@@ -190,7 +197,7 @@ pub fn to_onnx(net: &Net, params: &Params, contract: &Contract) -> Result<Vec<u8
         metadata_props,
         ..ModelProto::default()
     };
-    Ok(model.encode_to_vec())
+    model.encode_to_vec()
 }
 
 /// Runs random pictures through libtorch and, by the engine, through ONNX Runtime.

@@ -122,6 +122,8 @@ pub enum Op {
     Softmax,
     /// All inputs, one after the other along the channels.
     Concat,
+    /// Every number twice in each direction: twice the height and width.
+    Upsample,
     /// On tokens.
     Token(TokenOp),
     /// Mean over height and width, `[N, C, 1, 1]`.
@@ -160,36 +162,55 @@ impl Op {
 }
 
 /// Which steps yield the same for every input of the network.
-pub(super) fn constant(nodes: &[Node]) -> Vec<bool> {
+pub(crate) fn constant(nodes: &[Node]) -> Vec<bool> {
     nodes.iter().fold(Vec::with_capacity(nodes.len()), |mut constant: Vec<bool>, node| {
         constant.push(node.op.is_constant() && node.inputs.iter().all(|id| constant[id.0]));
         constant
     })
 }
 
-/// Runs the steps that `last` needs; lets go of every result as soon as no later step reads it.
-pub(super) fn run(nodes: &[Node], last: NodeId, params: &Params, input: &Tensor, mode: Mode) -> Result<Tensor> {
-    observed(nodes, last, params, input, mode, &mut |_, _| Ok(()))
+/// The result of a step that is the same for every input.
+pub(crate) fn evaluate(nodes: &[Node], id: NodeId, params: &Params) -> Result<Tensor> {
+    let nothing = Tensor::f_empty([0], (Kind::Float, tch::Device::Cpu))?;
+    run(nodes, id, params, &nothing, Mode::Inference)
 }
 
-/// As [`run`]; tells `watch` the place of every norm and what it reads, before it is run.
+/// Runs the steps that `wanted` need; returns their results in that order.
+pub(super) fn run_all(
+    nodes: &[Node],
+    wanted: &[NodeId],
+    params: &Params,
+    input: &Tensor,
+    mode: Mode,
+) -> Result<Vec<Tensor>> {
+    observed(nodes, wanted, params, input, mode, &mut |_, _| Ok(()))
+}
+
+/// Runs the steps that `last` needs; lets go of every result as soon as no later step reads it.
+pub(super) fn run(nodes: &[Node], last: NodeId, params: &Params, input: &Tensor, mode: Mode) -> Result<Tensor> {
+    let mut results = run_all(nodes, &[last], params, input, mode)?;
+    results.pop().ok_or_else(|| crate::Error::Training("a network without features".to_owned()))
+}
+
+/// As [`run_all`]; tells `watch` the place of every norm and what it reads, before it is run.
 pub(super) fn observed(
     nodes: &[Node],
-    last: NodeId,
+    wanted: &[NodeId],
     params: &Params,
     input: &Tensor,
     mode: Mode,
     watch: &mut dyn FnMut(usize, &Tensor) -> Result<()>,
-) -> Result<Tensor> {
+) -> Result<Vec<Tensor>> {
     let mut readers = vec![0usize; nodes.len()];
-    readers[last.0] = 1;
-    for index in (0..=last.0).rev() {
+    wanted.iter().for_each(|id| readers[id.0] += 1);
+    let last = wanted.iter().map(|id| id.0).max().unwrap_or(0);
+    for index in (0..=last).rev() {
         if readers[index] > 0 {
             nodes[index].inputs.iter().for_each(|id| readers[id.0] += 1);
         }
     }
     let mut results: Vec<Option<Tensor>> = Vec::with_capacity(nodes.len());
-    for (index, node) in nodes.iter().enumerate().take(last.0 + 1) {
+    for (index, node) in nodes.iter().enumerate().take(last + 1) {
         if readers[index] == 0 {
             results.push(None);
             continue;
@@ -242,6 +263,10 @@ pub(super) fn observed(
                 let all = (0..node.inputs.len()).map(of).collect::<Result<Vec<_>>>()?;
                 Tensor::f_cat(&all, 1)?
             }
+            Op::Upsample => {
+                let (_, _, height, width) = of(0)?.size4()?;
+                of(0)?.f_upsample_nearest2d([2 * height, 2 * width], None, None)?
+            }
             Op::Token(op) => {
                 let (_, _, height, width) = input.size4()?;
                 op.run(params, of(0)?, [height, width])?
@@ -268,10 +293,11 @@ pub(super) fn observed(
             }
         }
     }
-    results
-        .get_mut(last.0)
-        .and_then(Option::take)
-        .ok_or_else(|| crate::Error::Training("a network without features".to_owned()))
+    let result = |id: &NodeId| results[id.0].as_ref().map(Tensor::shallow_clone);
+    wanted
+        .iter()
+        .map(|id| result(id).ok_or_else(|| crate::Error::Training("a step that was never computed".to_owned())))
+        .collect()
 }
 
 /// Does it in double precision where it is to be `exact`.

@@ -11,6 +11,7 @@ mod f3net;
 pub mod frequency;
 mod graph;
 mod inverted;
+pub mod locator;
 mod mobilenet_v3;
 mod names;
 mod params;
@@ -28,6 +29,7 @@ use tch::Tensor;
 
 pub use backbone::Backbone;
 pub use graph::{Activation, Node, NodeId, Op};
+pub(crate) use graph::{constant, evaluate};
 pub use names::{Loaded, Naming};
 pub use params::{FixedId, Param, ParamId, Params, Role, floats, read_tensors, write_tensors};
 
@@ -130,21 +132,6 @@ impl Net {
         &self.nodes
     }
 
-    /// Which steps yield the same for every input.
-    pub fn constant(&self) -> Vec<bool> {
-        graph::constant(&self.nodes)
-    }
-
-    /// The result of such a step.
-    ///
-    /// # Errors
-    ///
-    /// When libtorch fails.
-    pub fn evaluate(&self, id: NodeId, params: &Params) -> Result<Tensor> {
-        let nothing = Tensor::f_empty([0], (tch::Kind::Float, tch::Device::Cpu))?;
-        graph::run(&self.nodes, id, params, &nothing, Mode::Inference)
-    }
-
     /// The step whose result enters the pooling.
     pub fn features(&self) -> NodeId {
         self.features
@@ -185,7 +172,7 @@ impl Net {
         input: &Tensor,
         watch: &mut dyn FnMut(usize, &Tensor) -> Result<()>,
     ) -> Result<()> {
-        let _ = graph::observed(&self.nodes, self.features, params, input, Mode::Inference, watch)?;
+        let _ = graph::observed(&self.nodes, &[self.features], params, input, Mode::Inference, watch)?;
         Ok(())
     }
 

@@ -24,6 +24,11 @@ pub enum Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParamId(usize);
 
+impl ParamId {
+    /// The tensor that was made first: the kernel of a network's first convolution.
+    pub const FIRST: Self = Self(0);
+}
+
 /// Where a tensor that is not learned stands in [`Params`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FixedId(usize);
