@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# All that a fresh Debian 12 machine lacks, for score.sh and tests/run.sh to source. `setup score` gets what scoring a
+# All that a fresh Debian 12 machine lacks, for the pipelines and tests/run.sh to source. `setup score` gets what scoring a
 # video needs, `setup tests` what every test needs as well. What is there already is left alone, without a network call.
 
 setup_folder=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
@@ -15,6 +15,8 @@ source "$setup_folder/setup/rust.sh"
 source "$setup_folder/setup/wheels.sh"
 # shellcheck source=pipelines/setup/peers.sh
 source "$setup_folder/setup/peers.sh"
+# shellcheck source=pipelines/setup/plugin.sh
+source "$setup_folder/setup/plugin.sh"
 
 # setup score|tests: afterwards cargo is on PATH, and $onnxruntime is the library that belongs beside the plugin.
 setup() {
@@ -30,6 +32,7 @@ setup() {
     setup_onnxruntime
     if [[ $1 == tests ]]; then
         setup_libtorch
+        setup_notices
         setup_peers
         setup_cargo_deny
     fi

@@ -12,7 +12,8 @@ step() {
     "$@"
 }
 
-step shellcheck --external-sources --check-sourced pipelines/score.sh pipelines/sample/make.sh tests/run.sh .ci/run
+step shellcheck --external-sources --check-sourced pipelines/*.sh pipelines/sample/make.sh packaging/deb.sh \
+    tests/*.sh .ci/run
 step cargo fetch --locked --quiet
 step cargo fmt --all --check
 step cargo clippy --workspace --all-targets --locked --quiet -- --deny warnings

@@ -22,6 +22,15 @@ has_introspection() {
     /usr/bin/python3 -c 'import gi; gi.require_version("GstVideo", "1.0")' 2>/dev/null
 }
 
+# Peers of the pipelines for live video.
+has_nginx_rtmp() {
+    [[ -x /usr/sbin/nginx && -e /usr/lib/nginx/modules/ngx_rtmp_module.so ]]
+}
+
+has_rtsp_server() {
+    /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null
+}
+
 # missing_packages score|tests: one a line.
 missing_packages() {
     has cc || echo gcc
@@ -47,6 +56,9 @@ missing_packages() {
         has c++ || echo g++
         has shellcheck || echo shellcheck
         has_introspection || printf '%s\n' python3-gi gir1.2-gst-plugins-base-1.0
+        has dpkg-shlibdeps || echo dpkg-dev
+        has_nginx_rtmp || printf '%s\n' nginx libnginx-mod-rtmp
+        has_rtsp_server || printf '%s\n' python3-gi gir1.2-gst-rtsp-server-1.0
     fi
 }
 
@@ -59,8 +71,9 @@ install_packages() {
     say "Installing Debian packages: $*"
     retry as_root apt-get update --quiet=2 ||
         say "The package lists could not be renewed; trying with those that are there"
-    # No service is started by these, but a debconf question would hang a script.
-    retry as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet=2 --no-install-recommends \
+    # A debconf question would hang a script. nginx is for the tests, which start it themselves: RUNLEVEL keeps the package
+    # from starting it where invoke-rc.d asks for it.
+    retry as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install --yes --quiet=2 --no-install-recommends \
         -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" ||
         die "apt-get could not install: $*
 Look at its messages above. Behind a proxy or with a mirror, see that apt-get update works, then run this command again."

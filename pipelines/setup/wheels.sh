@@ -103,6 +103,20 @@ setup_onnxruntime() {
     [[ -f $onnxruntime ]] || die "ONNX Runtime is not at $onnxruntime"
 }
 
+# What ONNX Runtime's terms ask to be given along with it.
+fill_notices() {
+    local file
+    file=$(fetch_wheel onnxruntime "$1") || exit
+    unpack_wheel "$file" "$2" onnxruntime/LICENSE onnxruntime/ThirdPartyNotices.txt
+}
+
+# For who packs the library to pass it on: .deps/notices.
+setup_notices() {
+    if ! unpacked notices onnxruntime ""; then
+        install_wheels notices onnxruntime fill_notices
+    fi
+}
+
 # PyTorch's libraries for the CPU, without the gigabytes of CUDA libraries that its wheel asks for.
 fill_libtorch() {
     local torch runtime cupti

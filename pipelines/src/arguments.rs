@@ -13,7 +13,30 @@ use gst::prelude::*;
 pub(crate) const SAMPLE_VARIABLE: &str = "DEEPFAKE_SAMPLE";
 
 const VIDEO: &str = "VIDEO";
-const OVERLAY: &str = "overlay";
+
+/// A file that is written beside the records.
+struct Extra {
+    option: &'static str,
+    extension: &'static str,
+    help: &'static str,
+}
+
+const OVERLAY: Extra = Extra {
+    option: "overlay",
+    extension: "mp4",
+    help: "Also write the video with the scores drawn into it (H.264, sound as AAC)",
+};
+const REPORT: Extra = Extra {
+    option: "report",
+    extension: "html",
+    help: "Also write a page to look at: timeline, faces and evidence, all in one file",
+};
+const WEBVTT: Extra = Extra {
+    option: "webvtt",
+    extension: "vtt",
+    help: "Also write the verdicts as a text track that players show beside the video",
+};
+const CSV: Extra = Extra { option: "csv", extension: "csv", help: "Also write the summary as a table of one row" };
 
 /// What the user asks for.
 #[derive(Debug)]
@@ -24,6 +47,12 @@ pub(crate) struct Arguments {
     pub(crate) name: String,
     /// Where to write the video with the scores drawn into it.
     pub(crate) overlay: Option<PathBuf>,
+    /// Where to write the page.
+    pub(crate) report: Option<PathBuf>,
+    /// Where to write the verdicts as a text track.
+    pub(crate) webvtt: Option<PathBuf>,
+    /// Where to write the summary as a table.
+    pub(crate) csv: Option<PathBuf>,
     /// Properties for the element.
     pub(crate) properties: Vec<(String, glib::Value)>,
 }
@@ -47,17 +76,28 @@ impl Arguments {
             command.error(ErrorKind::MissingRequiredArgument, format!("no VIDEO, and no sample in {SAMPLE_VARIABLE}"))
         })?;
         let uri = uri(&video).map_err(|problem| command.error(ErrorKind::ValueValidation, problem))?;
-        let overlay = matches.get_one::<PathBuf>(OVERLAY).cloned();
-        if let Some(overlay) = &overlay {
-            check_overlay(overlay, Path::new(&video))
-                .map_err(|problem| command.error(ErrorKind::ValueValidation, problem))?;
+        let [overlay, report, webvtt, csv] =
+            [OVERLAY, REPORT, WEBVTT, CSV].map(|extra| (matches.get_one::<PathBuf>(extra.option).cloned(), extra));
+        for (path, extra) in [&overlay, &report, &webvtt, &csv] {
+            if let Some(path) = path {
+                check(path, extra, Path::new(&video))
+                    .map_err(|problem| command.error(ErrorKind::ValueValidation, problem))?;
+            }
         }
         let properties = properties
             .iter()
             .filter_map(|property| set_value(&matches, property).transpose())
             .collect::<Result<_, _>>()
             .map_err(|problem| command.error(ErrorKind::ValueValidation, problem))?;
-        Ok(Self { uri, name: video.to_string_lossy().into_owned(), overlay, properties })
+        Ok(Self {
+            uri,
+            name: video.to_string_lossy().into_owned(),
+            overlay: overlay.0,
+            report: report.0,
+            webvtt: webvtt.0,
+            csv: csv.0,
+            properties,
+        })
     }
 
     /// Sets the properties on the element.
@@ -99,13 +139,13 @@ fn command(element: &gst::Element, properties: &[glib::ParamSpec]) -> Command {
                 .value_parser(value_parser!(OsString))
                 .help("File or URI of the video; without it, the sample that comes with the project"),
         )
-        .arg(
-            Arg::new(OVERLAY)
-                .long(OVERLAY)
-                .value_name("OUT.mp4")
+        .args([OVERLAY, REPORT, WEBVTT, CSV].map(|extra| {
+            Arg::new(extra.option)
+                .long(extra.option)
+                .value_name(format!("OUT.{}", extra.extension))
                 .value_parser(value_parser!(PathBuf))
-                .help("Also write the video with the scores drawn into it (H.264, sound as AAC)"),
-        )
+                .help(extra.help)
+        }))
         .next_help_heading(format!("Properties of {factory}"))
         .args(properties.iter().map(|p| option(element, p)))
 }
@@ -208,15 +248,16 @@ fn uri(video: &OsString) -> Result<glib::GString, String> {
     glib::filename_to_uri(&path, None).map_err(|e| format!("{}: {e}", path.display()))
 }
 
-fn check_overlay(overlay: &Path, video: &Path) -> Result<(), String> {
-    if !overlay.extension().is_some_and(|e| e.eq_ignore_ascii_case("mp4")) {
-        return Err(format!("{}: the video with the overlay is an MP4 file, so name it .mp4", overlay.display()));
+fn check(path: &Path, extra: &Extra, video: &Path) -> Result<(), String> {
+    let Extra { option, extension, .. } = extra;
+    if !path.extension().is_some_and(|e| e.eq_ignore_ascii_case(extension)) {
+        return Err(format!("--{option} {}: name it .{extension}, for that is what is written", path.display()));
     }
     // The same file under another name, too.
-    if let (Ok(a), Ok(b)) = (overlay.canonicalize(), video.canonicalize())
+    if let (Ok(a), Ok(b)) = (path.canonicalize(), video.canonicalize())
         && a == b
     {
-        return Err(format!("{} is the video itself", overlay.display()));
+        return Err(format!("--{option} {} is the video itself", path.display()));
     }
     Ok(())
 }
@@ -305,13 +346,18 @@ mod tests {
     }
 
     #[test]
-    fn the_overlay_may_not_replace_the_video_nor_be_anything_but_mp4() {
+    fn what_is_written_may_not_replace_the_video_and_is_called_what_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let video = folder.path().join("a.mp4");
         std::fs::write(&video, "x").unwrap();
         let video = video.to_str().unwrap();
         let same = folder.path().join("./a.mp4");
         assert!(refusal("identity", &[video, "--overlay", same.to_str().unwrap()]).contains("is the video itself"));
-        assert!(refusal("identity", &[video, "--overlay", "out.avi"]).contains(".mp4"));
+        for (option, extension) in
+            [("--overlay", ".mp4"), ("--report", ".html"), ("--webvtt", ".vtt"), ("--csv", ".csv")]
+        {
+            assert!(refusal("identity", &[video, option, "out.avi"]).contains(extension));
+            parse("identity", &[video, option, &format!("out{extension}")]).unwrap();
+        }
     }
 }

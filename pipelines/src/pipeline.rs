@@ -6,7 +6,7 @@
 //! ```
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,8 +17,12 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use thiserror::Error;
 
 use crate::arguments::Arguments;
+use crate::output::{self, Output};
+use crate::pictures::Pictures;
 use crate::progress::Progress;
+use crate::record::Record;
 use crate::summary::Summary;
+use crate::timeline::Timeline;
 
 /// How often progress is shown and signals are looked at.
 const TICK: gst::ClockTime = gst::ClockTime::from_mseconds(100);
@@ -71,8 +75,10 @@ pub(crate) enum Error {
     Write(std::io::Error),
     #[error("{frames} frames came, but {records} records")]
     Lost { frames: u64, records: u64 },
-    #[error("the overlay cannot be written to {}: {problem}", .path.display())]
-    Overlay { path: PathBuf, problem: std::io::Error },
+    #[error(transparent)]
+    Output(#[from] output::Error),
+    #[error("the table cannot be made: {0}")]
+    Csv(#[from] csv::Error),
     #[error("the pipeline cannot be put together: {0}")]
     Build(#[from] glib::BoolError),
 }
@@ -94,9 +100,19 @@ struct Shared<W> {
     video: AtomicBool,
 }
 
+/// What a run gathers besides the lines.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub(crate) summary: Summary,
+    /// Where a report or a text track is to be written.
+    pub(crate) timeline: Option<Timeline>,
+    /// Where a report is to be written.
+    pub(crate) pictures: Option<Pictures>,
+}
+
 struct Out<W> {
     writer: W,
-    summary: Summary,
+    findings: Findings,
     failure: Option<Error>,
     nobody_listens: bool,
 }
@@ -113,9 +129,17 @@ impl<W: Write> Shared<W> {
         if out.nobody_listens {
             return true;
         }
-        if let Err(problem) = out.summary.add(line) {
-            out.failure = Some(Error::Record { problem, line: String::from_utf8_lossy(line).into_owned() });
-            return false;
+        match serde_json::from_slice::<Record>(line) {
+            Ok(record) => {
+                out.findings.summary.add(&record);
+                if let Some(timeline) = &mut out.findings.timeline {
+                    timeline.add(&record);
+                }
+            }
+            Err(problem) => {
+                out.failure = Some(Error::Record { problem, line: String::from_utf8_lossy(line).into_owned() });
+                return false;
+            }
         }
         match out.writer.write_all(line).and_then(|()| out.writer.write_all(b"\n")) {
             Ok(()) => true,
@@ -141,25 +165,24 @@ pub(crate) fn run(
     score: gst::Element,
     out: impl Write + Send + 'static,
     progress: &Progress,
-) -> Result<(End, Summary), Error> {
-    let summary = Summary::new(&arguments.name);
+) -> Result<(End, Findings), Error> {
+    let findings = Findings {
+        summary: Summary::new(&arguments.name),
+        timeline: (arguments.report.is_some() || arguments.webvtt.is_some()).then(Timeline::default),
+        pictures: None,
+    };
     let shared = Arc::new(Shared {
-        out: Mutex::new(Out { writer: out, summary, failure: None, nobody_listens: false }),
+        out: Mutex::new(Out { writer: out, findings, failure: None, nobody_listens: false }),
         frames: AtomicU64::new(0),
         position: AtomicU64::new(0),
         video: AtomicBool::new(false),
     });
-    // Under another name until it is whole, so that a run that fails leaves no file that looks like a video.
-    let partial = arguments.overlay.as_deref().map(|path| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".partial");
-        PathBuf::from(name)
-    });
-    // Found out before models are loaded, and told with its reason.
-    if let (Some(partial), Some(path)) = (&partial, &arguments.overlay) {
-        std::fs::File::create(partial).map_err(|problem| Error::Overlay { path: path.clone(), problem })?;
-    }
-    let pipeline = build(arguments, score, partial.as_deref(), &shared)?;
+    let overlay = arguments.overlay.as_deref().map(|path| Output::create("the overlay", path)).transpose()?;
+    let pictures = match score.static_pad("src") {
+        Some(pad) if arguments.report.is_some() => Some(Pictures::watch(&pad)),
+        _ => None,
+    };
+    let pipeline = build(arguments, score, overlay.as_ref().map(Output::partial), &shared)?;
     let mut end = play(&pipeline, arguments, &shared, progress);
     let stopped = pipeline.set_state(gst::State::Null);
     let elapsed = progress.end();
@@ -168,7 +191,7 @@ pub(crate) fn run(
     if let Some(failure) = out.failure.take() {
         end = Err(failure);
     }
-    let (frames, records) = (shared.frames.load(Ordering::Relaxed), out.summary.frames());
+    let (frames, records) = (shared.frames.load(Ordering::Relaxed), out.findings.summary.frames);
     if let Ok(End::Complete) = end
         && frames != records
     {
@@ -177,17 +200,18 @@ pub(crate) fn run(
     if let (Ok(_), Err(e)) = (&end, stopped) {
         end = Err(Error::Run { element: "pipeline".into(), problem: e.to_string(), detail: None });
     }
-    if let (Some(partial), Some(path)) = (&partial, &arguments.overlay) {
-        let kept = if end.is_ok() { std::fs::rename(partial, path) } else { std::fs::remove_file(partial) };
-        if let (Ok(_), Err(problem)) = (&end, kept) {
-            end = Err(Error::Overlay { path: path.clone(), problem });
-        }
-    }
     let end = end?;
-    let mut summary = std::mem::take(&mut out.summary);
-    summary.elapsed = elapsed;
-    summary.partial = end != End::Complete;
-    Ok((end, summary))
+    if let Some(overlay) = overlay {
+        overlay.keep()?;
+    }
+    let mut findings = std::mem::take(&mut out.findings);
+    findings.summary.elapsed = elapsed;
+    findings.summary.partial = end != End::Complete;
+    if let Some(timeline) = &mut findings.timeline {
+        timeline.finish();
+    }
+    findings.pictures = pictures.map(|p| std::mem::take(&mut *p.lock().unwrap_or_else(PoisonError::into_inner)));
+    Ok((end, findings))
 }
 
 fn build<W: Write + Send + 'static>(

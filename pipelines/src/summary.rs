@@ -4,73 +4,50 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use serde::Deserialize;
+use crate::record::{Model, Record, Verdict, clock};
 
 /// Longer lists of faces are cut here; those seen in most frames are kept.
 const MOST_TRACKS: usize = 20;
 
-/// What is needed of a record, which is one line of JSON a frame.
-#[derive(Debug, Deserialize)]
-struct Record {
-    /// In nanoseconds.
-    pts: Option<u64>,
-    /// Why the frame has no results at all.
-    missing: Option<String>,
-    faces: Option<Vec<Face>>,
-    model: Option<Model>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Face {
-    track: u64,
-    score: Option<f64>,
-    frame_score: Option<f64>,
-    verdict: Verdict,
-    not_scored: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-enum Verdict {
-    Fake,
-    Real,
-    Undecided,
-}
-
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
-struct Model {
-    name: String,
-    sha256: String,
-    provider: String,
-}
-
 #[derive(Debug)]
-struct Track {
-    frames: u64,
-    first: Option<Duration>,
-    last: Option<Duration>,
+pub(crate) struct Track {
+    pub(crate) frames: u64,
+    pub(crate) first: Option<Duration>,
+    pub(crate) last: Option<Duration>,
     scored: u64,
     sum: f64,
     highest: f64,
     /// Of the newest frame that was scored: the element averages a track over its life.
-    score: Option<f64>,
-    verdict: Verdict,
+    pub(crate) score: Option<f64>,
+    pub(crate) verdict: Verdict,
+}
+
+impl Track {
+    /// Mean of the scores of its frames.
+    pub(crate) fn mean(&self) -> Option<f64> {
+        (self.scored > 0).then(|| self.sum / self.scored as f64)
+    }
+
+    /// Highest score of a frame.
+    pub(crate) fn highest(&self) -> Option<f64> {
+        (self.scored > 0).then_some(self.highest)
+    }
 }
 
 /// Gathers the records of a video.
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
-    name: String,
+    pub(crate) name: String,
     /// How long it took to score it.
     pub(crate) elapsed: Duration,
     /// Was it cut off before the end of the video?
     pub(crate) partial: bool,
-    frames: u64,
+    pub(crate) frames: u64,
     frames_with_faces: u64,
-    tracks: BTreeMap<u64, Track>,
-    not_scored: BTreeMap<String, u64>,
-    missing: BTreeMap<String, u64>,
-    models: Vec<Model>,
+    pub(crate) tracks: BTreeMap<u64, Track>,
+    pub(crate) not_scored: BTreeMap<String, u64>,
+    pub(crate) missing: BTreeMap<String, u64>,
+    pub(crate) models: Vec<Model>,
 }
 
 impl Summary {
@@ -79,24 +56,19 @@ impl Summary {
         Self { name: name.to_owned(), ..Self::default() }
     }
 
-    /// Takes in one line.
-    ///
-    /// # Errors
-    ///
-    /// Where the line is not a record.
-    pub(crate) fn add(&mut self, line: &[u8]) -> Result<(), serde_json::Error> {
-        let record: Record = serde_json::from_slice(line)?;
-        let time = record.pts.map(Duration::from_nanos);
+    /// Takes in one record.
+    pub(crate) fn add(&mut self, record: &Record) {
+        let time = record.time();
         self.frames += 1;
-        if let Some(reason) = record.missing {
-            *self.missing.entry(reason).or_default() += 1;
+        if let Some(reason) = &record.missing {
+            *self.missing.entry(reason.clone()).or_default() += 1;
         }
-        if let Some(model) = record.model
-            && !self.models.contains(&model)
+        if let Some(model) = &record.model
+            && !self.models.contains(model)
         {
-            self.models.push(model);
+            self.models.push(model.clone());
         }
-        let faces = record.faces.unwrap_or_default();
+        let faces = record.faces.as_deref().unwrap_or_default();
         self.frames_with_faces += u64::from(!faces.is_empty());
         for face in faces {
             let track = self.tracks.entry(face.track).or_insert_with(|| Track {
@@ -118,20 +90,66 @@ impl Summary {
                 track.sum += score;
                 track.highest = track.highest.max(score);
             }
-            if let Some(reason) = face.not_scored {
-                *self.not_scored.entry(reason).or_default() += 1;
+            if let Some(reason) = &face.not_scored {
+                *self.not_scored.entry(reason.clone()).or_default() += 1;
             }
         }
-        Ok(())
     }
 
-    /// How many records there were.
-    pub(crate) fn frames(&self) -> u64 {
-        self.frames
-    }
-
-    fn share(&self, frames: u64) -> String {
+    /// Frames, and what part of all they are.
+    pub(crate) fn share(&self, frames: u64) -> String {
         format!("{frames} ({:.0} %)", 100. * frames as f64 / self.frames.max(1) as f64)
+    }
+
+    /// The share of frames with faces.
+    pub(crate) fn with_faces(&self) -> String {
+        self.share(self.frames_with_faces)
+    }
+
+    /// The faces, those first whom the video shows most.
+    pub(crate) fn most_seen(&self) -> Vec<(u64, &Track)> {
+        let mut tracks: Vec<_> = self.tracks.iter().map(|(id, track)| (*id, track)).collect();
+        tracks.sort_by_key(|(id, track)| (std::cmp::Reverse(track.frames), *id));
+        tracks
+    }
+
+    /// A line of column names and one of this video, as CSV: what a batch makes its table of.
+    ///
+    /// The verdict, score and face are those of the face that scored highest among those with a verdict, else among all.
+    ///
+    /// # Errors
+    ///
+    /// Never: memory takes everything.
+    pub(crate) fn csv(&self) -> Result<Vec<u8>, csv::Error> {
+        let decided = |t: &Track| t.verdict != Verdict::Undecided;
+        let rank = |t: &Track| (t.verdict == Verdict::Fake, decided(t), t.score.unwrap_or(-1.0));
+        let worst = self
+            .tracks
+            .iter()
+            .max_by(|(_, a), (_, b)| rank(a).partial_cmp(&rank(b)).unwrap_or(std::cmp::Ordering::Equal));
+        let model = self.models.first();
+        let verdicts = |verdict| self.tracks.values().filter(|t| t.verdict == verdict).count().to_string();
+        let row = [
+            ("video", self.name.clone()),
+            ("status", if self.partial { "stopped" } else { "done" }.to_owned()),
+            ("verdict", worst.map(|(_, t)| t.verdict.name().to_owned()).unwrap_or_default()),
+            ("score", worst.and_then(|(_, t)| t.score).map(|s| format!("{s:.4}")).unwrap_or_default()),
+            ("face", worst.map(|(id, _)| id.to_string()).unwrap_or_default()),
+            ("faces", self.tracks.len().to_string()),
+            ("faces_fake", verdicts(Verdict::Fake)),
+            ("faces_real", verdicts(Verdict::Real)),
+            ("frames", self.frames.to_string()),
+            ("frames_with_faces", self.frames_with_faces.to_string()),
+            ("seconds", format!("{:.1}", self.elapsed.as_secs_f64())),
+            ("model", model.map(|m| m.name.clone()).unwrap_or_default()),
+            ("model_sha256", model.map(|m| m.sha256.clone()).unwrap_or_default()),
+            ("provider", model.map(|m| m.provider.clone()).unwrap_or_default()),
+            ("problem", String::new()),
+        ];
+        let mut table = csv::Writer::from_writer(Vec::new());
+        table.write_record(row.iter().map(|(name, _)| name))?;
+        table.write_record(row.iter().map(|(_, value)| value))?;
+        table.into_inner().map_err(|e| csv::Error::from(e.into_error()))
     }
 }
 
@@ -146,7 +164,7 @@ impl fmt::Display for Summary {
             self.frames,
             self.frames as f64 / seconds.max(1e-3)
         )?;
-        writeln!(f, "Frames with faces: {}", self.share(self.frames_with_faces))?;
+        writeln!(f, "Frames with faces: {}", self.with_faces())?;
 
         if self.frames_with_faces == 0 {
             writeln!(
@@ -156,19 +174,17 @@ impl fmt::Display for Summary {
             )?;
         }
         if !self.tracks.is_empty() {
-            // Those whom the video shows most come first.
-            let mut tracks: Vec<_> = self.tracks.iter().collect();
-            tracks.sort_by_key(|(id, track)| (std::cmp::Reverse(track.frames), **id));
+            let tracks = self.most_seen();
             writeln!(f)?;
             writeln!(f, "  face  verdict     score  mean  highest  frames          seen")?;
             for (id, track) in tracks.iter().take(MOST_TRACKS) {
                 writeln!(
                     f,
                     "{id:>6}  {:<9}  {:>6}  {:>4}  {:>7}  {:<14}  {}",
-                    track.verdict.name(),
+                    loud(track.verdict),
                     number(track.score),
-                    number((track.scored > 0).then(|| track.sum / track.scored as f64)),
-                    number((track.scored > 0).then_some(track.highest)),
+                    number(track.mean()),
+                    number(track.highest()),
                     self.share(track.frames),
                     span(track.first, track.last),
                 )?;
@@ -201,30 +217,25 @@ impl fmt::Display for Summary {
     }
 }
 
-impl Verdict {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Fake => "FAKE",
-            Self::Real => "real",
-            Self::Undecided => "undecided",
-        }
-    }
-}
-
-fn number(score: Option<f64>) -> String {
+/// A score, or that there is none.
+pub(crate) fn number(score: Option<f64>) -> String {
     score.map_or_else(|| "-".to_owned(), |s| format!("{s:.2}"))
 }
 
-fn span(first: Option<Duration>, last: Option<Duration>) -> String {
+/// From when to when.
+pub(crate) fn span(first: Option<Duration>, last: Option<Duration>) -> String {
     match (first, last) {
         (Some(first), Some(last)) => format!("{} - {}", clock(first), clock(last)),
         _ => "-".to_owned(),
     }
 }
 
-fn clock(time: Duration) -> String {
-    let tenths = time.as_millis() / 100;
-    format!("{}:{:02}.{}", tenths / 600, tenths / 10 % 60, tenths % 10)
+/// What is to be looked at stands out.
+const fn loud(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Fake => "FAKE",
+        other => other.name(),
+    }
 }
 
 #[cfg(test)]
@@ -237,7 +248,7 @@ mod tests {
         let mut summary = Summary::new("clip.mp4");
         summary.elapsed = Duration::from_secs(2);
         for line in lines {
-            summary.add(line.as_bytes()).unwrap();
+            summary.add(&serde_json::from_str(line).unwrap());
         }
         summary
     }
@@ -269,6 +280,23 @@ mod tests {
     }
 
     #[test]
+    fn the_table_of_a_batch_tells_of_the_worst_face() {
+        let csv = summary(&[
+            frame(0, &(face(1, 0.95, 0.9, "undecided") + "," + &face(2, 0.8, 0.8, "fake"))),
+            frame(40, &face(3, 0.1, 0.1, "real")),
+        ])
+        .csv()
+        .unwrap();
+        assert_eq!(
+            String::from_utf8(csv).unwrap(),
+            "video,status,verdict,score,face,faces,faces_fake,faces_real,frames,frames_with_faces,seconds,model,model_sha256,provider,\
+             problem\nclip.mp4,done,fake,0.8000,2,3,1,1,2,2,2.0,m,ab,cpu,\n"
+        );
+        let csv = summary(&[frame(0, "")]).csv().unwrap();
+        assert!(String::from_utf8(csv).unwrap().contains("\nclip.mp4,done,,,,0,0,0,1,0,2.0,m,"));
+    }
+
+    #[test]
     fn a_video_without_faces_has_no_table() {
         let text = summary(&[frame(0, "")]).to_string();
         assert!(text.contains("No face was found.") && text.contains("--face-model"), "{text}");
@@ -294,10 +322,5 @@ mod tests {
     fn frames_without_results_are_told() {
         let text = summary(&[r#"{"pts":0,"missing":"no-scores","faces":null,"model":null}"#.to_owned()]).to_string();
         assert!(text.contains("Frames without a result: 1 times no-scores"), "{text}");
-    }
-
-    #[test]
-    fn what_is_no_record_is_refused() {
-        assert!(Summary::default().add(b"{\"faces\":[{}]}").is_err());
     }
 }
