@@ -45,8 +45,7 @@ pub fn export_locator(
     // Whether the engine knows it for what it is.
     let _ = Locator::new(&model, &options, LocateOptions::default())?;
     let worst = compare(net, params, &model, &options)?;
-    // Written so that not-a-number fails.
-    if !(worst <= TOLERANCE) {
+    if worst.is_nan() || worst > TOLERANCE {
         return Err(Error::Export(format!(
             "{name} differs from the trainer by {worst:.2e}; {TOLERANCE:.0e} is allowed"
         )));

@@ -337,9 +337,8 @@ pub fn table(all: &[Measured]) -> String {
         0 => "-".to_owned(),
         n => format!("{:.1} % of {n}", 100.0 * found as f64 / n as f64),
     };
-    let sets: [(&str, fn(&Measured) -> &Recall); 2] =
-        [("held-out videos", |m| &m.videos), ("composed scenes", |m| &m.scenes)];
-    for (set, of) in sets {
+    type Part = fn(&Measured) -> &Recall;
+    for (set, of) in [("held-out videos", (|m| &m.videos) as Part), ("composed scenes", |m| &m.scenes)] {
         line(row(&format!("**{set}**: confidence"), &|m| format!("{:.2}", of(m).confidence)));
         line(row("false boxes a frame", &|m| format!("{:.3}", of(m).false_boxes)));
         line(row("recall, all faces", &|m| share(of(m).all)));
