@@ -37,7 +37,7 @@ for library in "$plugins"/libonnxruntime.so.*; do
 done
 install -D --mode 755 --strip "$(command -v "$program")" "$tree/usr/bin/deepfake-score"
 install -D --mode 644 --target-directory "$doc" "$root/README.md" "$root/CHANGELOG.md" "$root/plugin/models/scorer.md" \
-    "$root"/plugin/schema/record-*.schema.json
+    "$root"/plugin/schema/record-*.schema.json "$root"/docs/elements/*.md
 install -D --mode 644 "$deps/notices/LICENSE" "$doc/onnxruntime-LICENSE"
 install -D --mode 644 "$deps/notices/ThirdPartyNotices.txt" "$doc/onnxruntime-ThirdPartyNotices.txt"
 (cd "$root" && cargo tree --locked --package gst-plugin-deepfake --package deepfake-pipelines --edges normal \
