@@ -45,11 +45,15 @@
 //!
 //! A `GstVideoCropMeta` on the buffer means that the boxes are those of the frame before it was cropped.
 
+use std::sync::Once;
+
 use deepfake_scoring::geometry::Rect;
 use deepfake_scoring::score::NotScored;
 use deepfake_scoring::verdict::Verdict;
 
 mod boxes;
+#[cfg(feature = "v1_24")]
+pub mod relations;
 
 pub use boxes::BOXES_META_NAME;
 use boxes::{Boxes, Place};
@@ -157,10 +161,14 @@ pub struct Scores {
 
 /// Makes the metas known to GStreamer. Called by the plugin; a program that only reads needs no call.
 pub fn register() {
-    if !gst::meta::CustomMeta::is_registered(META_NAME) {
-        gst::meta::CustomMeta::register(META_NAME, &[]);
-    }
-    boxes::register();
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // Another copy of the plugin may have done it.
+        if !gst::meta::CustomMeta::is_registered(META_NAME) {
+            gst::meta::CustomMeta::register(META_NAME, &[]);
+        }
+        boxes::register();
+    });
 }
 
 /// Attaches a custom meta, or takes the one that is there, and writes it.

@@ -83,6 +83,8 @@ struct State {
     region_map: bool,
     messages: Messages,
     on_error: OnError,
+    #[cfg(feature = "v1_24")]
+    relations: crate::meta::relations::Relations,
 }
 
 /// The element's own data.
@@ -313,6 +315,8 @@ fn setup(settings: &Settings) -> Result<State, SetupError> {
         region_map: settings.region_map,
         messages: settings.messages,
         on_error: settings.on_error,
+        #[cfg(feature = "v1_24")]
+        relations: Default::default(),
     })
 }
 
@@ -369,11 +373,18 @@ impl State {
     }
 
     /// Attaches the scores, and what readers of regions of interest understand.
-    fn attach(&self, buffer: &mut gst::BufferRef, scores: &Scores) {
+    fn attach(&mut self, buffer: &mut gst::BufferRef, scores: &Scores) {
         // The plugin has registered it, so that this cannot fail.
         let _ = scores.attach(buffer);
         let detector = self.engine.locator().map(|l| l.name());
         regions::attach(buffer, self.size(), scores, self.engine.faces(), detector);
+        #[cfg(feature = "v1_24")]
+        {
+            let (size, engine) = (self.size(), &self.engine);
+            if let Err(error) = self.relations.attach(buffer, size, scores, |track| engine.is_followed(track)) {
+                gst::warning!(CAT, "Analytics metadata is incomplete: {error}");
+            }
+        }
     }
 }
 

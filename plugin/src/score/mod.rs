@@ -6,8 +6,9 @@
  * @short_description: Scores the faces in running video for being deepfakes
  *
  * Finds the faces of each frame (or takes those that an element upstream has found), scores each with an ONNX model and
- * attaches the result as metadata: a `DeepfakeScoresMeta` (a #GstCustomMeta that can be serialized) and a
- * #GstVideoRegionOfInterestMeta of type `face` for each face. The pixels pass unchanged and are not copied.
+ * attaches the result as metadata: a `DeepfakeScoresMeta` and a `DeepfakeBoxesMeta` (#GstCustomMeta that can be
+ * serialized) and a #GstVideoRegionOfInterestMeta of type `face` for each face; where it is built for GStreamer 1.24 or
+ * newer, a #GstAnalyticsRelationMeta too. The pixels pass unchanged and are not copied.
  *
  * ## Example
  *

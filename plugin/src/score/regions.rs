@@ -16,10 +16,25 @@ use gst_video::VideoRegionOfInterestMeta;
 
 use crate::meta::{Face, ROI_TYPE, ScoredBy, Scores};
 
-/// The faces that elements upstream have found.
-pub(super) fn upstream(buffer: &gst::BufferRef) -> impl Iterator<Item = UpstreamFace> {
-    let regions = buffer.iter_meta::<VideoRegionOfInterestMeta>().filter(|roi| roi.roi_type() == ROI_TYPE);
-    regions.map(|roi| upstream_face(&roi))
+/// The faces that elements upstream have found: the regions of interest, or where there are none the `ODMtd` of type `face`
+/// that GStreamer 1.24 and newer has.
+pub(super) fn upstream(buffer: &gst::BufferRef) -> Vec<UpstreamFace> {
+    let faces: Vec<_> = regions(buffer).map(|roi| upstream_face(&roi)).collect();
+    #[cfg(feature = "v1_24")]
+    if faces.is_empty() {
+        return crate::meta::relations::faces(buffer).into_iter().map(related_face).collect();
+    }
+    faces
+}
+
+fn regions(buffer: &gst::BufferRef) -> impl Iterator<Item = gst::MetaRef<'_, VideoRegionOfInterestMeta>> {
+    buffer.iter_meta::<VideoRegionOfInterestMeta>().filter(|roi| roi.roi_type() == ROI_TYPE)
+}
+
+#[cfg(feature = "v1_24")]
+fn related_face(face: crate::meta::relations::RelatedFace) -> UpstreamFace {
+    let confidence = Some(face.confidence).filter(|c| (0.0..=1.0).contains(c)).unwrap_or(1.0);
+    UpstreamFace { bbox: face.bbox, id: face.track, confidence }
 }
 
 /// Names and confidences are where DL Streamer's elements put them. The region's own id is only the place in its frame's
@@ -35,8 +50,8 @@ fn upstream_face(roi: &VideoRegionOfInterestMeta) -> UpstreamFace {
     }
 }
 
-/// Adds the classification to the regions of [`upstream`], and a region for each other face. `scored` are the faces of
-/// `scores`, in pixels of a frame of that size.
+/// Adds the classification to the regions that [`upstream`] has read, and a region for each other face. `scored` are the
+/// faces of `scores`, in pixels of a frame of that size.
 pub(super) fn attach(
     buffer: &mut gst::BufferRef,
     size: (u32, u32),
@@ -45,8 +60,9 @@ pub(super) fn attach(
     detector: Option<&str>,
 ) {
     let faces = || scores.faces.iter().zip(scored);
+    let there = regions(buffer).next().is_some();
     let mut index = 0;
-    if faces().any(|(_, s)| s.upstream.is_some()) {
+    if there {
         buffer.foreach_meta_mut(|mut meta| {
             if let Some(roi) = meta.downcast_mut::<VideoRegionOfInterestMeta>().filter(|r| r.roi_type() == ROI_TYPE) {
                 let face = faces().find(|(_, s)| s.upstream == Some(index));
@@ -58,7 +74,7 @@ pub(super) fn attach(
             ControlFlow::Continue(gst::buffer::BufferMetaForeachAction::Keep)
         });
     }
-    for (face, scored) in faces().filter(|(_, s)| s.upstream.is_none()) {
+    for (face, scored) in faces().filter(|(_, s)| !(there && s.upstream.is_some())) {
         let mut roi = VideoRegionOfInterestMeta::add(buffer, ROI_TYPE, pixels(&scored.bbox, size));
         // Wraps after two thousand million persons.
         let track = (face.track & 0x7fff_ffff) as i32;
