@@ -128,6 +128,15 @@ fn faces_of_videos_are_looked_for_in_frames_and_judged_together() {
     assert!(!drawn.mistakes.is_empty() && drawn.mistakes.iter().all(|m| m.picture.is_some() && m.frame > 0));
     assert_eq!(evaluate(&table, &bundled("scorer"), Some(&run)).unwrap(), found);
     assert_eq!(computed(&run), [2, 0]);
+
+    // Where it is made so bad that no face is found, that is told, and the rest is measured all the same.
+    let [set] = <[TestSet; 1]>::try_from(table.sets.clone()).unwrap();
+    let hard = Evaluate { sets: vec![TestSet { robustness: true, frames: 1, ..set }], max_failed: 0.0, ..table };
+    let found = evaluate(&hard, &bundled("scorer"), Some(&run)).unwrap().evaluation;
+    let log = std::fs::read_to_string(run.log()).unwrap();
+    let lost = log.lines().filter(|l| l.contains("nothing_scored")).count();
+    assert!(lost > 0, "{log}");
+    assert_eq!(found.results.len() + lost, 2 + 7 * 5);
 }
 
 #[test]

@@ -170,6 +170,15 @@ impl Bench<'_> {
             for (which, ledger) in ledgers.iter().enumerate() {
                 let (scores, failed) = scored(ledger, &items)?;
                 self.tell_failures(set, condition, ledger, &items, scores.len(), failed)?;
+                if scores.is_empty() && !condition.is_clean() {
+                    // Made so bad that no face is found: that is an outcome, and the others are still to come.
+                    let text = format!("{}, {}: nothing can be scored any more", set.said.name, condition.name());
+                    self.say(
+                        &text,
+                        json!({"event": "nothing_scored", "set": set.said.name, "condition": condition.name()}),
+                    );
+                    continue;
+                }
                 let keys = self.judges[which].scorer.contract().score.clone();
                 let sample = Samples::new(set, &scores, &keys)?;
                 let mut result = self.result(set, which, condition.record()?, &sample, failed);
