@@ -33,6 +33,7 @@ setup() {
     if [[ $1 == tests ]]; then
         setup_libtorch
         setup_notices
+        setup_tansu
         setup_peers
         setup_cargo_deny
     fi

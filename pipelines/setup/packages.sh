@@ -59,6 +59,12 @@ missing_packages() {
         has dpkg-shlibdeps || echo dpkg-dev
         has_nginx_rtmp || printf '%s\n' nginx libnginx-mod-rtmp
         has_rtsp_server || printf '%s\n' python3-gi gir1.2-gst-rtsp-server-1.0
+        [[ -x /usr/sbin/mosquitto ]] || has mosquitto || echo mosquitto
+        has mosquitto_sub || echo mosquitto-clients
+        has kcat || echo kcat
+        has socat || echo socat
+        has openssl || echo openssl
+        has python3 || echo python3
     fi
 }
 
@@ -71,8 +77,8 @@ install_packages() {
     say "Installing Debian packages: $*"
     retry as_root apt-get update --quiet=2 ||
         say "The package lists could not be renewed; trying with those that are there"
-    # A debconf question would hang a script. nginx is for the tests, which start it themselves: RUNLEVEL keeps the package
-    # from starting it where invoke-rc.d asks for it.
+    # A debconf question would hang a script. nginx and mosquitto are for the tests, which start them themselves: RUNLEVEL keeps the packages
+    # from starting them where invoke-rc.d asks for it.
     retry as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install --yes --quiet=2 --no-install-recommends \
         -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" ||
         die "apt-get could not install: $*

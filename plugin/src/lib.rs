@@ -6,9 +6,11 @@
 
 use gst::glib;
 
+pub mod dlstreamer;
 pub mod json;
 pub mod meta;
 pub mod overlay;
+pub mod publish;
 pub mod record;
 mod runtime;
 pub mod score;
@@ -18,7 +20,8 @@ fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     meta::register();
     score::register(plugin)?;
     overlay::register(plugin)?;
-    json::register(plugin)
+    json::register(plugin)?;
+    publish::register(plugin)
 }
 
 gst::plugin_define!(

@@ -36,6 +36,44 @@ impl Missing {
     }
 }
 
+/// Who says when a frame was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UtcSource {
+    /// Whoever sent it: a reference timestamp, of RTP and the like.
+    Sender,
+    /// Its SMPTE timecode, which knows the day.
+    Timecode,
+    /// The clock of the pipeline, held against the machine's wall clock.
+    Clock,
+}
+
+impl UtcSource {
+    /// As written in records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sender => "sender",
+            Self::Timecode => "timecode",
+            Self::Clock => "clock",
+        }
+    }
+}
+
+/// When a frame was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Utc {
+    /// The moment.
+    pub at: SystemTime,
+    /// Who says so.
+    pub source: UtcSource,
+}
+
+impl Utc {
+    /// In RFC 3339, to the microsecond. `None` before 1970 and beyond the year 9999.
+    pub fn text(&self) -> Option<String> {
+        rfc3339(self.at.duration_since(SystemTime::UNIX_EPOCH).ok()?)
+    }
+}
+
 /// What is known about a frame besides its scores.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameInfo {
@@ -47,8 +85,10 @@ pub struct FrameInfo {
     pub pts: Option<gst::ClockTime>,
     /// Time since the pipeline was started, without pauses.
     pub running_time: Option<gst::ClockTime>,
+    /// Time in the stream, as a player shows it.
+    pub stream_time: Option<gst::ClockTime>,
     /// When the frame was taken.
-    pub utc: Option<SystemTime>,
+    pub utc: Option<Utc>,
     /// Width and height in pixels.
     pub size: (u32, u32),
 }
@@ -107,6 +147,7 @@ struct Line<'a> {
     pts: Option<u64>,
     running_time: Option<u64>,
     utc: Option<String>,
+    utc_source: Option<&'static str>,
     stream: Option<&'a str>,
     size: Size,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -119,6 +160,7 @@ impl<'a> Line<'a> {
     fn new(record: &'a Record, stream: Option<&'a str>, maps: bool) -> Self {
         let frame = &record.frame;
         let scores = record.scores.as_ref().ok();
+        let utc = frame.utc.and_then(|utc| Some((utc.text()?, utc.source)));
         Self {
             schema_version: SCHEMA_VERSION,
             frame: frame.number,
@@ -129,7 +171,8 @@ impl<'a> Line<'a> {
             timecode: frame.timecode.as_deref(),
             pts: frame.pts.map(gst::ClockTime::nseconds),
             running_time: frame.running_time.map(gst::ClockTime::nseconds),
-            utc: frame.utc.and_then(|t| rfc3339(t.duration_since(SystemTime::UNIX_EPOCH).ok()?)),
+            utc_source: utc.as_ref().map(|(_, source)| source.name()),
+            utc: utc.map(|(text, _)| text),
             stream,
             size: Size { width: frame.size.0, height: frame.size.1 },
             missing: record.scores.as_ref().err().map(|m| m.name()),
@@ -234,7 +277,7 @@ impl<'a> Map<'a> {
     }
 }
 
-struct Values<'a>(&'a [f32]);
+pub(crate) struct Values<'a>(pub(crate) &'a [f32]);
 
 impl Serialize for Values<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -243,7 +286,7 @@ impl Serialize for Values<'_> {
 }
 
 /// A number that is written with so many decimals, or fewer.
-struct Rounded<const DECIMALS: i32>(f64);
+pub(crate) struct Rounded<const DECIMALS: i32>(pub(crate) f64);
 
 impl<const DECIMALS: i32> Serialize for Rounded<DECIMALS> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

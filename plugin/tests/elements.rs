@@ -83,6 +83,7 @@ fn row(element: &gst::Element, property: &glib::ParamSpec) -> String {
     let flags = property.flags();
     let writable = flags.contains(glib::ParamFlags::WRITABLE);
     let playing = glib::ParamFlags::from_bits_retain(gst::ffi::GST_PARAM_MUTABLE_PLAYING as u32);
+    let readable = flags.contains(glib::ParamFlags::READABLE);
     let may = match (writable, flags.contains(playing)) {
         (false, _) => "read only",
         (true, true) => "at any time",
@@ -100,8 +101,8 @@ fn row(element: &gst::Element, property: &glib::ParamSpec) -> String {
         "GstStructure" => "structure".to_owned(),
         other => range(property).unwrap_or_else(|| other.to_owned()),
     };
-    // A default is what a new element has; what can only be read has none.
-    let default = if writable { value(&element.property_value(property.name())) } else { String::new() };
+    // A default is what a new element has; what can only be read, or only be written, has none.
+    let default = if writable && readable { value(&element.property_value(property.name())) } else { String::new() };
     format!("| `{}` | {kind} | {default} | {may} | {meaning} |", property.name())
 }
 

@@ -134,6 +134,7 @@ fn a_line_says_all_that_is_known() {
             "pts": 120_000_000,
             "running_time": 120_000_000,
             "utc": null,
+            "utc_source": null,
             "stream": "studio 1",
             "size": { "width": 320, "height": 240 },
             "faces": [
@@ -263,7 +264,9 @@ fn live_frames_have_a_wall_clock_time() {
     rig.push(75, None).unwrap();
     let after = SystemTime::now();
     // Due at 3 s, two seconds before what the clock shows.
-    let utc = utc_of(&rig.pull().1);
+    let (_, line) = rig.pull();
+    assert_eq!(line["utc_source"], "clock");
+    let utc = utc_of(&line);
     let taken = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).unwrap() - Duration::from_secs(2);
     // Written to the microsecond.
     assert!(taken(before) - Duration::from_micros(1) <= utc && utc <= taken(after), "{utc:?}");
@@ -292,7 +295,9 @@ fn the_time_of_the_sender_goes_before_ours() {
                 );
             }
             rig.video.push(buffer).unwrap();
-            assert_eq!(rig.pull().1["utc"], json!("2026-01-01T00:00:00.250000Z"), "{caps} {live}");
+            let (_, line) = rig.pull();
+            assert_eq!(line["utc"], "2026-01-01T00:00:00.250000Z", "{caps} {live}");
+            assert_eq!(line["utc_source"], "sender");
         }
     }
 }

@@ -121,6 +121,42 @@ fn a_verdict_needs_frames_and_is_told_once() {
 }
 
 #[test]
+fn what_is_told_is_what_was_asked_for() {
+    const VERDICT: [&str; 9] =
+        ["before", "frame", "model-sha256", "provider", "pts", "running-time", "score", "track", "verdict"];
+    const SCORES: [&str; 9] =
+        ["faces", "frame", "mode", "model-name", "model-sha256", "provider", "pts", "running-time", "version"];
+    for (messages, verdicts, frames) in [("none", 0, 0), ("verdicts", 3, 0), ("all", 3, 160)] {
+        let mut line = Line::new(VideoFormat::Rgb, (64, 48), &[("face-source", "frame"), ("messages", messages)]);
+        let bus = gst::Bus::new();
+        line.element().set_bus(Some(&bus));
+        // White is fake, black is real; the mean of the track passes both thresholds.
+        let scores: Vec<_> = (0..160).map(|n| line.score(if n < 8 { 255 } else { 0 })).collect();
+        let told: Vec<_> = bus.iter().filter_map(|m| m.structure().map(|s| s.to_owned())).collect();
+        let named = |name| told.iter().filter(move |s| s.name() == name);
+        let fields = |s: &gst::Structure| {
+            let mut fields: Vec<_> = s.fields().map(|name| name.to_string()).collect();
+            fields.sort();
+            fields
+        };
+        let mut changes = vec![];
+        for s in named("deepfake-verdict") {
+            assert_eq!(fields(s), VERDICT);
+            changes.push((s.get::<String>("before").unwrap(), s.get::<String>("verdict").unwrap()));
+        }
+        let expected = [("undecided", "fake"), ("fake", "undecided"), ("undecided", "real")];
+        let expected = expected.map(|(before, now)| (before.to_owned(), now.to_owned()));
+        assert_eq!(changes, expected[..verdicts], "{messages}");
+        assert_eq!(named("deepfake-scores").count(), frames, "{messages}");
+        for (s, scores) in named("deepfake-scores").zip(&scores) {
+            assert_eq!(fields(s), SCORES);
+            assert_eq!(s.get::<u64>("frame").unwrap(), scores.frame);
+            assert_eq!(s.get::<gst::ArrayRef>("faces").unwrap().len(), 1);
+        }
+    }
+}
+
+#[test]
 fn the_score_of_a_track_is_the_mean_of_its_logits() {
     let mut line = Line::new(VideoFormat::Rgb, (64, 48), &[("face-source", "frame")]);
     line.score(0);

@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime};
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
-use super::Leaky;
 use super::outbox::{Entry, Item, Loss, Outbox};
-use crate::record::{FrameInfo, Record, SCHEMA_VERSION};
+use super::{Format, Leaky};
+use crate::dlstreamer;
+use crate::record::{FrameInfo, Record, SCHEMA_VERSION, Utc, UtcSource};
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new("deepfakejson", gst::DebugColorFlags::empty(), Some("Deepfake scores as JSON lines"))
@@ -21,6 +22,7 @@ const NTP_TO_UNIX: Duration = Duration::from_secs(2_208_988_800);
 
 #[derive(Clone, Debug)]
 struct Settings {
+    format: Format,
     maps: bool,
     stream_name: Option<Arc<str>>,
     max_queued: u32,
@@ -29,7 +31,13 @@ struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { maps: true, stream_name: None, max_queued: DEFAULT_MAX_QUEUED, leaky: Leaky::default() }
+        Self {
+            format: Format::default(),
+            maps: true,
+            stream_name: None,
+            max_queued: DEFAULT_MAX_QUEUED,
+            leaky: Leaky::default(),
+        }
     }
 }
 
@@ -60,11 +68,12 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn json_caps() -> gst::Caps {
-    gst::Caps::builder("application/x-ndjson")
-        .field("schema", "deepfakescore")
-        .field("version", SCHEMA_VERSION as i32)
-        .build()
+fn json_caps(format: Format) -> gst::Caps {
+    let caps = gst::Caps::builder("application/x-ndjson");
+    match format {
+        Format::Records => caps.field("schema", "deepfakescore").field("version", SCHEMA_VERSION as i32).build(),
+        Format::DlStreamer => caps.field("schema", "gvametaconvert").build(),
+    }
 }
 
 #[glib::object_subclass]
@@ -119,6 +128,12 @@ impl ObjectImpl for DeepfakeJson {
         static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
             let defaults = Settings::default();
             vec![
+                glib::ParamSpecEnum::builder::<Format>("format")
+                    .nick("Format")
+                    .blurb("How lines are written")
+                    .default_value(defaults.format)
+                    .mutable_ready()
+                    .build(),
                 glib::ParamSpecBoolean::builder("maps")
                     .nick("Maps")
                     .blurb("Whether records contain the evidence maps")
@@ -163,6 +178,7 @@ impl ObjectImpl for DeepfakeJson {
         const TYPE: &str = "GObject checks the type";
         let mut settings = locked(&self.settings);
         match pspec.name() {
+            "format" => settings.format = value.get().expect(TYPE),
             "maps" => settings.maps = value.get().expect(TYPE),
             "stream-name" => settings.stream_name = value.get::<Option<String>>().expect(TYPE).map(Arc::from),
             "max-queued-records" => settings.max_queued = value.get().expect(TYPE),
@@ -174,6 +190,7 @@ impl ObjectImpl for DeepfakeJson {
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         let settings = locked(&self.settings);
         match pspec.name() {
+            "format" => settings.format.to_value(),
             "maps" => settings.maps.to_value(),
             "stream-name" => settings.stream_name.as_deref().to_value(),
             "max-queued-records" => settings.max_queued.to_value(),
@@ -211,7 +228,8 @@ impl ElementImpl for DeepfakeJson {
         static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
             // The pixels are never touched, so they may be in any kind of memory.
             let video = gst::Caps::builder("video/x-raw").any_features().build();
-            let json = json_caps();
+            let mut json = json_caps(Format::Records);
+            json.merge(json_caps(Format::DlStreamer));
             [
                 ("sink", gst::PadDirection::Sink, &video),
                 ("src", gst::PadDirection::Src, &video),
@@ -290,13 +308,16 @@ impl DeepfakeJson {
         if self.outbox.closed_by(peer.as_ref()) {
             return;
         }
-        let (name, maps) = {
+        let (format, name, maps) = {
             let settings = locked(&self.settings);
-            (settings.stream_name.clone(), settings.maps)
+            (settings.format, settings.stream_name.clone(), settings.maps)
         };
         let name = name.or_else(|| locked(&self.stream).id.clone());
         let mut line = Vec::new();
-        entry.record.write_line(name.as_deref(), maps, &mut line);
+        match format {
+            Format::Records => entry.record.write_line(name.as_deref(), maps, &mut line),
+            Format::DlStreamer => dlstreamer::write_line(&entry.record, name.as_deref(), maps, &mut line),
+        }
         let mut buffer = gst::Buffer::from_mut_slice(line);
         let header = buffer.make_mut();
         header.set_pts(entry.pts);
@@ -386,10 +407,15 @@ impl DeepfakeJson {
         stream.frames += 1;
         let pts = buffer.pts();
         let running_time = stream.segment.as_ref().and_then(|s| s.to_running_time(pts));
+        let stream_time = stream.segment.as_ref().and_then(|s| s.to_stream_time(pts));
         drop(stream);
-        let timecode = buffer.meta::<gst_video::VideoTimeCodeMeta>().map(|m| m.tc().to_string());
-        let utc = reference_time(buffer).or_else(|| self.clock_time(running_time?).filter(|_| live));
-        Some(FrameInfo { number, timecode, pts, running_time, utc, size })
+        let timecode = buffer.meta::<gst_video::VideoTimeCodeMeta>().map(|meta| meta.tc());
+        let said = |at: Option<SystemTime>, source| at.map(|at| Utc { at, source });
+        let utc = said(reference_time(buffer), UtcSource::Sender)
+            .or_else(|| said(timecode_time(timecode.as_ref()?), UtcSource::Timecode))
+            .or_else(|| said(self.clock_time(running_time?).filter(|_| live), UtcSource::Clock));
+        let timecode = timecode.map(|timecode| timecode.to_string());
+        Some(FrameInfo { number, timecode, pts, running_time, stream_time, utc, size })
     }
 
     /// The wall clock time at which the pipeline's clock showed `running_time`.
@@ -448,7 +474,8 @@ impl DeepfakeJson {
                 let mut stream = locked(&self.stream);
                 stream.size = Some(size);
                 let first = !std::mem::replace(&mut stream.caps_sent, true);
-                first.then(|| gst::event::Caps::builder(&json_caps()).seqnum(caps.seqnum()).build())
+                let json = json_caps(locked(&self.settings).format);
+                first.then(|| gst::event::Caps::builder(&json).seqnum(caps.seqnum()).build())
             }
             gst::EventView::Segment(segment) => {
                 locked(&self.stream).segment = segment.segment().downcast_ref().cloned();
@@ -506,4 +533,12 @@ fn reference_time(buffer: &gst::BufferRef) -> Option<SystemTime> {
         };
         SystemTime::UNIX_EPOCH.checked_add(since_1970)
     })
+}
+
+/// When a frame was taken by its timecode, which has to know the day for that.
+fn timecode_time(timecode: &gst_video::ValidVideoTimeCode) -> Option<SystemTime> {
+    timecode.latest_daily_jam()?;
+    let time = timecode.to_date_time().ok()?.to_utc().ok()?;
+    let seconds = Duration::from_secs(u64::try_from(time.to_unix()).ok()?);
+    SystemTime::UNIX_EPOCH.checked_add(seconds + Duration::from_micros(u64::try_from(time.microsecond()).ok()?))
 }

@@ -6,6 +6,21 @@ mod imp;
 mod label;
 mod scene;
 
+/**
+ * SECTION:element-deepfakeoverlay
+ * @title: deepfakeoverlay
+ * @short_description: Draws the scores of deepfakescore into the video
+ *
+ * Draws box, verdict, score and track of each face, and the evidence as heat over it, straight into the planes of the frame.
+ *
+ * ## Example
+ *
+ * |[
+ * gst-launch-1.0 filesrc location=video.mp4 ! decodebin ! deepfakescore ! deepfakeoverlay ! videoconvert ! autovideosink
+ * ]|
+ *
+ * Since: plugin-0.1.0
+ */
 use gst::prelude::*;
 
 glib::wrapper! {

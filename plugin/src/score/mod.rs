@@ -10,6 +10,22 @@
  * serialized) and a #GstVideoRegionOfInterestMeta of type `face` for each face; where it is built for GStreamer 1.24 or
  * newer, a #GstAnalyticsRelationMeta too. The pixels pass unchanged and are not copied.
  *
+ * ## Messages
+ *
+ * With `messages=verdicts` (the default) an element message `deepfake-verdict` tells each change of the verdict on a track:
+ *
+ * | field | type | meaning |
+ * |---|---|---|
+ * | `track` | guint64 | whose |
+ * | `verdict`, `before` | string | `fake`, `real` or `undecided`, now and until now |
+ * | `score` | double | of the track, probability of fake in [0, 1]; not a number where the face has none at the moment |
+ * | `frame` | guint64 | counts the frames that the element has seen, from 0 |
+ * | `pts`, `running-time` | GstClockTime | when the frame is due |
+ * | `model-sha256`, `provider` | string | what gave the numbers |
+ *
+ * `messages=all` posts a message `deepfake-scores` for each frame too: the fields of `DeepfakeScoresMeta`, and `pts` and
+ * `running-time`. `messages=none` posts neither.
+ *
  * ## Example
  *
  * |[
@@ -22,7 +38,7 @@ use gst::glib;
 use gst::prelude::*;
 
 mod imp;
-mod regions;
+pub(crate) mod regions;
 mod settings;
 
 pub use settings::{FaceSource, Messages, OnError, Provider};

@@ -76,8 +76,7 @@ pub(super) fn attach(
     }
     for (face, scored) in faces().filter(|(_, s)| !(there && s.upstream.is_some())) {
         let mut roi = VideoRegionOfInterestMeta::add(buffer, ROI_TYPE, pixels(&scored.bbox, size));
-        // Wraps after two thousand million persons.
-        let track = (face.track & 0x7fff_ffff) as i32;
+        let track = track_id(face.track);
         roi.set_id(track);
         roi.add_param(detection(face, detector));
         // 0 is a face that is not followed.
@@ -90,8 +89,13 @@ pub(super) fn attach(
     }
 }
 
+/// The number of a track as DL Streamer's readers take it; it wraps after two thousand million persons.
+pub(crate) fn track_id(track: u64) -> i32 {
+    (track & 0x7fff_ffff) as i32
+}
+
 /// The part of a box that is in the frame, in whole pixels.
-fn pixels(bbox: &Rect, (width, height): (u32, u32)) -> (u32, u32, u32, u32) {
+pub(crate) fn pixels(bbox: &Rect, (width, height): (u32, u32)) -> (u32, u32, u32, u32) {
     let clip = |v: f32, max: u32| v.round().clamp(0.0, max as f32) as u32;
     let (x0, y0) = (clip(bbox.x, width), clip(bbox.y, height));
     (x0, y0, clip(bbox.right(), width) - x0, clip(bbox.bottom(), height) - y0)
@@ -111,13 +115,18 @@ fn detection(face: &Face, detector: Option<&str>) -> gst::Structure {
     structure.build()
 }
 
-fn classification(face: &Face, by: &ScoredBy) -> Option<gst::Structure> {
-    let score = face.outcome.as_ref().ok()?.score;
-    let (label_id, confidence) = match face.verdict {
+/// Number of the label, and how much speaks for it where `score` is the probability of fake.
+pub(crate) fn label(verdict: Verdict, score: f64) -> (i32, f64) {
+    match verdict {
         Verdict::Real => (0, 1.0 - score),
         Verdict::Fake => (1, score),
         Verdict::Undecided => (2, score.max(1.0 - score)),
-    };
+    }
+}
+
+fn classification(face: &Face, by: &ScoredBy) -> Option<gst::Structure> {
+    let score = face.outcome.as_ref().ok()?.score;
+    let (label_id, confidence) = label(face.verdict, score);
     let structure = gst::Structure::builder("deepfake")
         .field("label", face.verdict.name())
         .field("label_id", label_id)

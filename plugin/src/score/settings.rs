@@ -254,7 +254,10 @@ pub(super) fn properties() -> Vec<glib::ParamSpec> {
             .build(),
         glib::ParamSpecEnum::builder_with_default("messages", d.messages)
             .nick("Messages")
-            .blurb("What is posted on the bus")
+            .blurb(
+                "Element messages on the bus: deepfake-verdict (track, verdict, before, score, frame, pts, running-time, \
+                 model-sha256, provider), and deepfake-scores (the fields of DeepfakeScoresMeta, pts, running-time)",
+            )
             .mutable_playing()
             .build(),
         glib::ParamSpecEnum::builder_with_default("on-error", d.on_error)
