@@ -1,10 +1,11 @@
 //! Where the faces are: a `GstCustomMeta` apart from the scores, so that it is lost where they are not.
 //!
 //! Elements copy a meta without tags whatever they do to the picture, and one that is tagged as this one only if they know
-//! what becomes of it: a scaler asks it to follow, a cropper and a flipper leave it behind. So a box is right or absent.
+//! what becomes of it: scalers ask it to follow, others leave it behind. So a box is right or absent.
 //!
-//! A scaler of GStreamer before 1.28 does not say whether it stretches the picture or puts borders around it, so the box
-//! follows only where both come to the same: where the shape of the frame stays. From 1.28 on it always follows.
+//! Before GStreamer 1.28 croppers and flippers leave it behind, and a scaler does not say whether it stretches the picture or
+//! puts borders around it, so the box follows only where both come to the same: where the shape of the frame stays. From 1.28
+//! on all three say which pixel goes where, and it follows.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
@@ -21,7 +22,7 @@ pub const BOXES_META_NAME: &str = "DeepfakeBoxesMeta";
 
 const BOX: &str = "box";
 
-/// Scalers of GStreamer 1.28 and newer ask with this one first. It is looked up by its name, so that the plugin runs with
+/// Elements of GStreamer 1.28 and newer ask with this one first. It is looked up by its name, so that the plugin runs with
 /// older ones too.
 static MATRIX: LazyLock<glib::Quark> = LazyLock::new(|| glib::Quark::from_str("gst-video-matrix"));
 
