@@ -11,11 +11,9 @@
 //! Where an element upstream has made an `ODMtd` of type `face`, that one is taken.
 
 use deepfake_scoring::geometry::Rect;
-use glib::translate::from_glib;
 use gst_analytics::prelude::*;
 use gst_analytics::{
-    AnalyticsClassificationMtd, AnalyticsMtd, AnalyticsODMtd, AnalyticsRelationMeta, AnalyticsTrackingMtd, RelTypes,
-    ffi,
+    AnalyticsClassificationMtd, AnalyticsODMtd, AnalyticsRelationMeta, AnalyticsTrackingMtd, RelTypes, ffi,
 };
 
 use super::{ROI_TYPE, Scores};
@@ -164,8 +162,8 @@ fn seen(meta: &mut AnalyticsRelationMeta, id: u32, now: gst::ClockTime) {
 /// Tensors among the relations, for which there are no bindings yet.
 #[cfg(feature = "v1_28")]
 mod map {
-    use glib::translate::{IntoGlib, IntoGlibPtr, from_glib_none};
-    use gst_analytics::{Tensor, TensorDataType, TensorDimOrder};
+    use glib::translate::{IntoGlib, IntoGlibPtr, from_glib, from_glib_none};
+    use gst_analytics::{AnalyticsMtd, Tensor, TensorDataType, TensorDimOrder};
 
     use super::*;
     use crate::meta::RegionMap;
