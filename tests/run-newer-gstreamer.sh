@@ -30,21 +30,25 @@ sysroot=$(rustc --print sysroot)
 packages=(gcc libc6-dev pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstreamer-plugins-bad1.0-dev
     libcairo2-dev libpango1.0-dev gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
     gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav fonts-dejavu-core fontconfig python3-gi
-    gir1.2-gst-plugins-base-1.0)
+    gir1.2-gst-plugins-base-1.0 python3 openssl mosquitto mosquitto-clients kcat socat)
 
 if [[ ! -e $tree/.complete ]]; then
     has debootstrap || install_packages debootstrap
-    say "Making a tree of Debian $release in $tree (once; some minutes, 1.5 GB)"
+    say "Making a tree of Debian $release in $tree (once; some minutes, 2.5 GB)"
     as_root rm -rf "$tree"
     mkdir -p "$tree"
     # An older debootstrap does not know the name, but every release is made as sid is.
     retry as_root debootstrap --variant=minbase "$release" "$tree" "$mirror" /usr/share/debootstrap/scripts/sid ||
         die "debootstrap could not make the tree; see its messages above (DEBIAN_MIRROR names another mirror)"
-    retry as_root chroot "$tree" apt-get install --yes --quiet=2 --no-install-recommends \
-        -o Dpkg::Use-Pty=0 -o APT::Sandbox::User=root "${packages[@]}" ||
+    as_root touch "$tree/.complete"
+fi
+if [[ $(cat "$tree/.packages" 2>/dev/null) != "${packages[*]}" ]]; then
+    # No service is started in there.
+    retry as_root chroot "$tree" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install --yes --quiet=2 \
+        --no-install-recommends -o Dpkg::Use-Pty=0 -o APT::Sandbox::User=root "${packages[@]}" ||
         die "apt-get could not install in the tree; see its messages above"
     as_root rm -rf "$tree/var/cache/apt/archives"
-    as_root touch "$tree/.complete"
+    as_root tee "$tree/.packages" <<<"${packages[*]}" >/dev/null
 fi
 
 # What the build needs of this machine lies at the same paths in the tree: this project, what was set up for it, the toolchain
