@@ -21,6 +21,11 @@ fn finished(mut v: u64) -> u64 {
     v ^ (v >> 31)
 }
 
+/// A number of a range.
+pub fn between(rng: &mut Pcg64Mcg, [low, high]: [f64; 2]) -> f64 {
+    low + (high - low) * rng.random::<f64>()
+}
+
 /// One number of the standard normal distribution.
 pub fn normal(rng: &mut Pcg64Mcg) -> f64 {
     let u: f64 = 1.0 - rng.random::<f64>();

@@ -21,6 +21,7 @@ use crate::config::{Augment, Input, Regularize};
 use crate::data::Picture;
 use crate::error::Result;
 use crate::maps::FaceMap;
+use crate::seeded::between;
 use mask::Eraser;
 
 /// Cuts and changes faces; keeps its scratch memory.
@@ -198,7 +199,7 @@ fn resample(cropper: &mut Cropper, map: &FaceMap, plan: &Plan, spec: &TensorSpec
 }
 
 /// Mirrors rows of `width` pixels of `channels` numbers.
-fn mirror(out: &mut [f32], width: usize, channels: usize) {
+pub(crate) fn mirror<T>(out: &mut [T], width: usize, channels: usize) {
     for row in out.chunks_exact_mut(width * channels) {
         for x in 0..width / 2 {
             for c in 0..channels {
@@ -206,10 +207,6 @@ fn mirror(out: &mut [f32], width: usize, channels: usize) {
             }
         }
     }
-}
-
-fn between(rng: &mut Pcg64Mcg, [low, high]: [f64; 2]) -> f64 {
-    low + (high - low) * rng.random::<f64>()
 }
 
 /// Draws the value whether or not it is used.

@@ -19,6 +19,7 @@ mod zoo;
 
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -110,14 +111,8 @@ impl Config {
     ///
     /// A file that cannot be read, is not TOML, has unknown keys or values out of range.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        let mut config: Self = toml::from_str(&text)
-            .map_err(|source| Error::ConfigSyntax { path: path.to_owned(), source: Box::new(source) })?;
-        let base = path.parent().unwrap_or(Path::new(""));
-        for file in config.paths() {
-            let joined = base.join(&*file);
-            *file = std::path::absolute(&joined).map_err(Error::io(&joined))?;
-        }
+        let mut config: Self = parse(path)?;
+        place(path, config.paths())?;
         config.follow()?;
         config.check()?;
         Ok(config)
@@ -194,6 +189,30 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// Reads a TOML file.
+///
+/// # Errors
+///
+/// A file that cannot be read, is not TOML or has unknown keys.
+pub(crate) fn parse<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+    toml::from_str(&text).map_err(|source| Error::ConfigSyntax { path: path.to_owned(), source: Box::new(source) })
+}
+
+/// Makes files and folders that are named in the file `path`, relative to its folder, absolute.
+///
+/// # Errors
+///
+/// An empty name.
+pub(crate) fn place<'p>(path: &Path, named: impl IntoIterator<Item = &'p mut PathBuf>) -> Result<()> {
+    let base = path.parent().unwrap_or(Path::new(""));
+    for file in named {
+        let joined = base.join(&*file);
+        *file = std::path::absolute(&joined).map_err(Error::io(&joined))?;
+    }
+    Ok(())
 }
 
 /// The error of a value that makes no sense.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::config::{Augment, Run};
+use crate::config::{self, Augment, Run};
 use crate::error::{Error, Result};
 use crate::hash;
 
@@ -57,7 +57,7 @@ pub struct Data {
     /// Videos, or folders of them, whose frames are scenes as they are.
     #[serde(default)]
     pub videos: Vec<PathBuf>,
-    /// Videos whose path contains one of these words are not trained on but measured with.
+    /// Videos whose path, from the folder named in `videos` on, contains one of these words are not trained on but measured with.
     #[serde(default)]
     pub held_out: Vec<String>,
     /// Share of the portraits that is kept to measure with, [0, 0.5]. Default 0.1.
@@ -170,16 +170,10 @@ impl Config {
     ///
     /// A file that cannot be read, is not TOML, has unknown keys or values out of range.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        let mut config: Self = toml::from_str(&text)
-            .map_err(|source| Error::ConfigSyntax { path: path.to_owned(), source: Box::new(source) })?;
-        let base = path.parent().unwrap_or(Path::new(""));
+        let mut config: Self = config::parse(path)?;
         let Data { teacher, portraits, videos, .. } = &mut config.data;
         let rivals = &mut config.measure.rivals;
-        for file in std::iter::once(teacher).chain(portraits).chain(videos).chain(rivals) {
-            let joined = base.join(&*file);
-            *file = std::path::absolute(&joined).map_err(Error::io(&joined))?;
-        }
+        config::place(path, std::iter::once(teacher).chain(portraits).chain(videos).chain(rivals))?;
         config.check()?;
         Ok(config)
     }

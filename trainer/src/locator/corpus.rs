@@ -84,6 +84,8 @@ pub struct Corpus {
     pub portraits: Vec<Labelled>,
     /// Whole frames.
     pub frames: Vec<Labelled>,
+    /// SHA-256 over all of it: the files, what the teacher said of them, and the size at which frames are kept.
+    pub digest: String,
 }
 
 /// The teacher, ready to look.
@@ -124,16 +126,20 @@ pub fn portraits(data: &Data) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
 ///
 /// A folder that cannot be read.
 pub fn videos(data: &Data) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
-    let mut all = Vec::new();
-    for path in &data.videos {
-        collect(path, &mut all)?;
+    let (mut learned, mut held_out) = (Vec::new(), Vec::new());
+    for named in &data.videos {
+        let mut all = Vec::new();
+        collect(named, &mut all)?;
+        for path in all {
+            // Where all of it lies has no say in what is held out.
+            let below = path.strip_prefix(named.parent().unwrap_or(named)).unwrap_or(&path).to_string_lossy();
+            let held = data.held_out.iter().any(|word| below.contains(word.as_str()));
+            if held { &mut held_out } else { &mut learned }.push(path);
+        }
     }
-    all.sort();
-    let held = |path: &PathBuf| {
-        let path = path.to_string_lossy();
-        data.held_out.iter().any(|word| path.contains(word.as_str()))
-    };
-    Ok(all.into_iter().partition(|path| !held(path)))
+    learned.sort();
+    held_out.sort();
+    Ok((learned, held_out))
 }
 
 fn collect(path: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
@@ -164,20 +170,27 @@ pub fn read(data: &Data, portraits: &[PathBuf], videos: &[PathBuf], labels: &Pat
         let name = format!("{digest} {} {numbers:?} {}", data.teacher_side, hash::file(path)?);
         Ok(labels.join(format!("{}.json", hash::hex(Sha256::digest(name)))))
     };
+    // The names of the labels tell files, teacher and how it looked.
+    let names =
+        portraits.par_iter().map(|p| kept(p, &[])).chain(videos.par_iter().map(|v| kept(v, &[data.frames_per_video])));
+    let names = names.collect::<Result<Vec<_>>>()?;
+    let stems: Vec<_> = names.iter().filter_map(|n| n.file_stem()).map(|n| n.to_string_lossy()).collect();
+    let all = hash::hex(Sha256::digest(format!("{} {}", data.frame_side, stems.join(" "))));
     let bar = log::bar(portraits.len() + videos.len(), "looking for faces");
+    let (of_portraits, of_videos) = names.split_at(portraits.len());
     let found: Vec<Labelled> = portraits
         .par_iter()
+        .zip(of_portraits)
         .map_init(
             || teacher(data),
-            |teacher, path| {
+            |teacher, (path, file)| {
                 let picture = Picture::read(path)?;
-                let file = kept(path, &[])?;
-                let told = recall(&file)?;
+                let told = recall(file)?;
                 let faces = match told.and_then(|l| l.frames.into_iter().next()) {
                     Some(faces) => faces,
                     None => {
                         let faces = in_portrait(lent(teacher)?, &picture)?;
-                        keep(&file, &Labels { frames: vec![faces.clone()] })?;
+                        keep(file, &Labels { frames: vec![faces.clone()] })?;
                         faces
                     }
                 };
@@ -188,11 +201,11 @@ pub fn read(data: &Data, portraits: &[PathBuf], videos: &[PathBuf], labels: &Pat
         .collect::<Result<_>>()?;
     let frames: Vec<Vec<Labelled>> = videos
         .par_iter()
+        .zip(of_videos)
         .map_init(
             || teacher(data),
-            |teacher, path| {
-                let file = kept(path, &[data.frames_per_video])?;
-                let mut told = recall(&file)?.map(|l| l.frames.into_iter());
+            |teacher, (path, file)| {
+                let mut told = recall(file)?.map(|l| l.frames.into_iter());
                 let mut labels = Labels { frames: Vec::new() };
                 let mut frames = Vec::new();
                 let mut cropper = Cropper::default();
@@ -220,7 +233,7 @@ pub fn read(data: &Data, portraits: &[PathBuf], videos: &[PathBuf], labels: &Pat
                     };
                     frames.push(Labelled { picture, faces: faces.into_iter().map(smaller).collect() });
                 }
-                keep(&file, &labels)?;
+                keep(file, &labels)?;
                 bar.inc(1);
                 Ok(frames)
             },
@@ -228,7 +241,11 @@ pub fn read(data: &Data, portraits: &[PathBuf], videos: &[PathBuf], labels: &Pat
         .collect::<Result<_>>()?;
     bar.finish_and_clear();
     let one = |l: &Labelled| l.faces.iter().filter(|f| f.sure()).count() == 1 && l.faces.len() == 1;
-    Ok(Corpus { portraits: found.into_iter().filter(one).collect(), frames: frames.into_iter().flatten().collect() })
+    Ok(Corpus {
+        portraits: found.into_iter().filter(one).collect(),
+        frames: frames.into_iter().flatten().collect(),
+        digest: all,
+    })
 }
 
 /// A worker's teacher; its error stands for each picture that it should have looked at.

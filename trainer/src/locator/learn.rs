@@ -35,6 +35,8 @@ const EVERY: usize = 50;
 #[derive(Debug, Serialize, Deserialize)]
 struct Progress {
     config: String,
+    /// [`Corpus::digest`].
+    data: String,
     steps: usize,
 }
 
@@ -49,7 +51,7 @@ struct Batch {
 ///
 /// # Errors
 ///
-/// A folder of another configuration; files or libtorch failing; a loss that is not a number.
+/// A folder of another configuration or other pictures; files or libtorch failing; a loss that is not a number.
 pub fn learn(
     config: &Config,
     corpus: &Corpus,
@@ -75,6 +77,9 @@ pub fn learn(
         if progress.config != digest {
             return Err(Error::checkpoint(&path, "is of a run with another configuration: choose another folder"));
         }
+        if progress.data != corpus.digest {
+            return Err(Error::checkpoint(&path, "is of a run with other pictures: choose another folder"));
+        }
         steps = progress.steps;
         checkpoint::load_state(&path, &mut params, &mut average, &mut adam, steps as u64)?;
         log.say(&format!("goes on after step {steps}"), json!({"event": "resume", "step": steps}));
@@ -90,7 +95,13 @@ pub fn learn(
     let every = Duration::from_secs_f64(config.run.checkpoint_minutes * 60.0);
     let mut saved = Instant::now();
     let save = |steps: usize, params: &Params, average: &Params, adam: &Adam| {
-        checkpoint::save_state(&path, &Progress { config: digest.clone(), steps }, params, average, adam)
+        checkpoint::save_state(
+            &path,
+            &Progress { config: digest.clone(), data: corpus.digest.clone(), steps },
+            params,
+            average,
+            adam,
+        )
     };
     std::thread::scope(|scope| -> Result<()> {
         let (sender, receiver) = sync_channel(AHEAD);
@@ -164,7 +175,7 @@ pub fn open(path: &Path) -> Result<(LocatorNet, Params)> {
     Ok((net, params))
 }
 
-/// One epoch of as many steps as there are.
+/// In the words of [`optim::rate`]: as many epochs as there are steps, of one step each.
 fn schedule(config: &Config) -> config::Optim {
     config::Optim {
         epochs: config.optim.steps,

@@ -6,14 +6,17 @@
 use deepfake_scoring::crop::Cropper;
 use deepfake_scoring::frame::FrameView;
 use deepfake_scoring::geometry::{Point, Rect};
+use image::RgbImage;
+use image::imageops::interpolate_bilinear;
 use rand::RngExt;
 use rand_pcg::Pcg64Mcg;
 
 use super::config::Scene as Wish;
 use super::corpus::{Corpus, Labelled, Seen};
+use crate::augment;
 use crate::data::Picture;
-use crate::error::Result;
-use crate::seeded;
+use crate::error::{Error, Result};
+use crate::seeded::{self, between};
 
 /// A face of a scene.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -172,6 +175,8 @@ impl Painter {
         let whole = Rect::new(0.0, 0.0, source.width as f32, source.height as f32);
         let [w, h] = [source.width, source.height].map(|n| ((n as f32 * how.scale).round() as usize).max(4));
         let small = self.cut(source, &whole, w, h)?;
+        let small = RgbImage::from_raw(w as u32, h as u32, small.data)
+            .ok_or_else(|| Error::Data("a portrait of the wrong size".to_owned()))?;
         let (sx, sy) = (w as f32 / source.width as f32, h as f32 / source.height as f32);
         let face = portrait.faces[0].rect().scaled(sx, sy);
         let centre = face.center();
@@ -196,10 +201,12 @@ impl Painter {
                 if cover <= 0.0 {
                     continue;
                 }
-                let colour = bilinear(&small, u - 0.5, v - 0.5);
+                // The library's (0, 0) is the centre of the first pixel; edges are repeated.
+                let (u, v) = ((u - 0.5).clamp(0.0, (w - 1) as f32), (v - 0.5).clamp(0.0, (h - 1) as f32));
+                let Some(colour) = interpolate_bilinear(&small, u, v) else { continue };
                 let pixel = &mut scene.picture.data[(y * wish.size + x) * 3..][..3];
-                for (under, over) in pixel.iter_mut().zip(colour) {
-                    let over = (over * how.light).min(255.0);
+                for (under, over) in pixel.iter_mut().zip(colour.0) {
+                    let over = (f32::from(over) * how.light).min(255.0);
                     *under = (f32::from(*under) * (1.0 - cover) + over * cover).round() as u8;
                 }
             }
@@ -255,20 +262,10 @@ fn side(rect: &Rect) -> f64 {
     f64::from(rect.area()).sqrt().max(1.0)
 }
 
-fn between(rng: &mut Pcg64Mcg, [low, high]: [f64; 2]) -> f64 {
-    low + (high - low) * rng.random::<f64>()
-}
-
 /// Left becomes right: eyes and corners of the mouth change names.
 fn mirror(scene: &mut Scene) {
     let width = scene.picture.width;
-    for row in scene.picture.data.chunks_exact_mut(width * 3) {
-        for x in 0..width / 2 {
-            for c in 0..3 {
-                row.swap(x * 3 + c, (width - 1 - x) * 3 + c);
-            }
-        }
-    }
+    augment::mirror(&mut scene.picture.data, width, 3);
     for face in &mut scene.faces {
         face.bbox.x = width as f32 - face.bbox.right();
         face.landmarks = face.landmarks.map(|l| {
@@ -276,20 +273,6 @@ fn mirror(scene: &mut Scene) {
             [b, a, c, e, d]
         });
     }
-}
-
-/// The picture's value at a place, edges repeated; (0, 0) is the centre of the first pixel.
-fn bilinear(picture: &Picture, x: f32, y: f32) -> [f32; 3] {
-    let (x, y) = (x.clamp(0.0, (picture.width - 1) as f32), y.clamp(0.0, (picture.height - 1) as f32));
-    let (x0, y0) = (x as usize, y as usize);
-    let (x1, y1) = ((x0 + 1).min(picture.width - 1), (y0 + 1).min(picture.height - 1));
-    let (fx, fy) = (x - x0 as f32, y - y0 as f32);
-    let at = |x: usize, y: usize, c: usize| f32::from(picture.data[(y * picture.width + x) * 3 + c]);
-    std::array::from_fn(|c| {
-        let top = at(x0, y0, c) * (1.0 - fx) + at(x1, y0, c) * fx;
-        let bottom = at(x0, y1, c) * (1.0 - fx) + at(x1, y1, c) * fx;
-        top * (1.0 - fy) + bottom * fy
-    })
 }
 
 /// The scene of number `index` that is used to measure with: always the same.

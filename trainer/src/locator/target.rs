@@ -31,8 +31,6 @@ pub struct Cells {
     pub landmarks: Vec<f32>,
     /// 1 where landmarks are known, else 0.
     pub marked: Vec<f32>,
-    /// The face's index, where one is.
-    pub of: Vec<Option<usize>>,
 }
 
 /// The wishes for a scene of `size` by `size` pixels.
@@ -44,27 +42,22 @@ pub fn cells(faces: &[Target], size: usize) -> Cells {
         boxes: [0.0, 0.0, 1.0, 1.0].repeat(total),
         landmarks: vec![0.0; total * 10],
         marked: vec![0.0; total],
-        of: vec![None; total],
     };
     // Unwanted ones first: a wanted face wins; then the largest first: the smaller face wins.
-    let mut order: Vec<usize> = (0..faces.len()).collect();
-    order.sort_by(|&a, &b| {
-        let key = |i: usize| (faces[i].wanted, -faces[i].bbox.area());
-        key(a).0.cmp(&key(b).0).then(key(a).1.total_cmp(&key(b).1))
-    });
-    for index in order {
-        let face = &faces[index];
+    let mut order: Vec<&Target> = faces.iter().collect();
+    order.sort_by(|a, b| a.wanted.cmp(&b.wanted).then(b.bbox.area().total_cmp(&a.bbox.area())));
+    for face in order {
         let mut first = 0;
         for (stride, range) in STRIDES.into_iter().zip(RANGES) {
             let side = size / stride;
-            mark(&mut cells, face, index, first, side, stride as f32, &range);
+            mark(&mut cells, face, first, side, stride as f32, &range);
             first += side * side;
         }
     }
     cells
 }
 
-fn mark(cells: &mut Cells, face: &Target, index: usize, first: usize, side: usize, stride: f32, range: &Range<f32>) {
+fn mark(cells: &mut Cells, face: &Target, first: usize, side: usize, stride: f32, range: &Range<f32>) {
     let b = face.bbox;
     let centre = b.center();
     let here = range.contains(&b.area().sqrt());
@@ -92,7 +85,6 @@ fn mark(cells: &mut Cells, face: &Target, index: usize, first: usize, side: usiz
             }
             cells.counts[cell] = 1.0;
             cells.face[cell] = 1.0;
-            cells.of[cell] = Some(index);
             cells.boxes[cell * 4..][..4].copy_from_slice(&[centre.x, centre.y, b.w, b.h]);
             cells.marked[cell] = f32::from(u8::from(face.landmarks.is_some()));
             if let Some(points) = face.landmarks {

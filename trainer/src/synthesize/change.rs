@@ -2,10 +2,11 @@
 
 use rand_pcg::Pcg64Mcg;
 
-use super::recipe::{between, yes};
+use super::recipe::yes;
 use crate::config::Synthesize;
 use crate::data::Picture;
 use crate::filter::bilinear;
+use crate::seeded::between;
 
 /// Changes nothing but values.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -7,6 +7,7 @@ use rand_pcg::Pcg64Mcg;
 use super::change::Change;
 use super::outline::Part;
 use crate::config::Synthesize;
+use crate::seeded::between;
 
 /// Sides of the grid on which masks are made, whatever the picture's.
 const GRID: std::ops::RangeInclusive<usize> = 192..=256;
@@ -100,10 +101,6 @@ impl Motion {
         let start = |i: usize| 0.5 - (0.5 + self.shift[i]) / self.scale[i];
         Rect::new(start(0), start(1), 1.0 / self.scale[0], 1.0 / self.scale[1])
     }
-}
-
-pub(super) fn between(rng: &mut Pcg64Mcg, [low, high]: [f64; 2]) -> f64 {
-    low + (high - low) * rng.random::<f64>()
 }
 
 /// Draws a number in any case, which [`RngExt::random_bool`] does not for what is certain.
