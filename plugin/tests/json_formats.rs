@@ -2,85 +2,16 @@
 
 use std::time::{Duration, SystemTime};
 
-use deepfake_scoring::geometry::Rect;
-use deepfake_scoring::score::NotScored;
-use deepfake_scoring::verdict::Verdict;
 use gst::prelude::*;
-use gst_check::Harness;
-use gstdeepfake::meta::Scores;
-use gstdeepfake::record::SCHEMA;
+use rig::{Links, Rig, pts, some_scores, validate};
 use serde_json::{Value, json};
 
 mod results;
-
-/// A harness on the video and one on the records of one element.
-struct Rig {
-    element: gst::Element,
-    video: Harness,
-    json: Harness,
-}
-
-impl Rig {
-    fn new(live: bool, properties: &[(&str, &str)]) -> Self {
-        results::init();
-        let element = gst::ElementFactory::make("deepfakejson").build().unwrap();
-        for (name, value) in properties {
-            element.set_property_from_str(name, value);
-        }
-        let mut video = Harness::with_element(&element, Some("sink"), Some("src"));
-        video.set_live(live);
-        let json = Harness::with_element(&element, None, Some("json"));
-        video.play();
-        video.set_src_caps_str("video/x-raw,format=I420,width=320,height=240,framerate=25/1");
-        Self { element, video, json }
-    }
-
-    fn push(&mut self, number: u64, scores: Option<Scores>) {
-        let mut buffer = gst::Buffer::with_size(16).unwrap();
-        let header = buffer.get_mut().unwrap();
-        header.set_pts(pts(number));
-        if let Some(scores) = scores {
-            scores.attach(header).unwrap();
-        }
-        self.video.push(buffer).unwrap();
-    }
-
-    /// The next line.
-    fn pull(&mut self) -> Value {
-        let buffer = self.json.pull().unwrap();
-        let map = buffer.map_readable().unwrap();
-        let (end, text) = map.split_last().unwrap();
-        assert_eq!(*end, b'\n');
-        serde_json::from_slice(text).unwrap()
-    }
-
-    /// The next line, which obeys the schema of records.
-    fn record(&mut self) -> Value {
-        let line = self.pull();
-        validate(&line);
-        line
-    }
-}
-
-fn validate(line: &Value) {
-    if let Err(error) = jsonschema::validate(&serde_json::from_str(SCHEMA).unwrap(), line) {
-        panic!("{error}: {line}");
-    }
-}
-
-fn pts(number: u64) -> gst::ClockTime {
-    gst::ClockTime::from_mseconds(40) * number
-}
+mod rig;
 
 fn reference(header: &mut gst::BufferRef, caps: &str, nanoseconds: u64) {
     let time = gst::ClockTime::from_nseconds(nanoseconds);
     gst::ReferenceTimestampMeta::add(header, &gst::Caps::new_empty_simple(caps), time, gst::ClockTime::NONE);
-}
-
-fn some_scores(frame: u64) -> Scores {
-    let left = results::face(1, Rect::new(0.1, 0.25, 0.25, 0.5), Verdict::Fake, 0.875);
-    let right = results::unscored(u64::MAX, Rect::new(0.9, 0.9, 0.2, 0.2), NotScored::TooSmall);
-    results::scores(frame, vec![left, right])
 }
 
 /// A buffer with the timecode 10:01:02:12 at 25 frames a second.
@@ -99,7 +30,7 @@ fn with_timecode(daily_jam: Option<&glib::DateTime>) -> gst::Buffer {
 fn a_timecode_that_knows_the_day_goes_before_our_clock_and_after_the_sender() {
     // Midnight in Paris.
     let midnight = glib::DateTime::from_iso8601("2026-01-02T00:00:00+01:00", None).unwrap();
-    let mut rig = Rig::new(true, &[]);
+    let mut rig = Rig::new(Links::Both, true, &[]);
     rig.video.push(with_timecode(Some(&midnight))).unwrap();
     rig.video.push(with_timecode(None)).unwrap();
     let mut buffer = with_timecode(Some(&midnight));
@@ -149,13 +80,13 @@ fn the_frames_of_an_rtp_sender_have_the_time_of_its_reports() {
 
 #[test]
 fn dl_streamers_format_has_each_field_where_its_readers_look() {
-    let mut rig = Rig::new(false, &[("format", "dlstreamer"), ("stream-name", "rtsp://studio/1")]);
+    let mut rig = Rig::new(Links::Both, false, &[("format", "dlstreamer"), ("stream-name", "rtsp://studio/1")]);
     let scores = some_scores(0);
-    rig.push(3, Some(scores.clone()));
+    rig.push(3, Some(scores.clone())).unwrap();
     let map = scores.faces[0].outcome.as_ref().unwrap().map.as_ref().unwrap();
     let data: Vec<f64> = map.values.iter().map(|v| (f64::from(*v) * 1e4).round() / 1e4).collect();
     assert_eq!(
-        rig.pull(),
+        rig.line(),
         json!({
             "objects": [
                 {
@@ -208,23 +139,23 @@ fn dl_streamers_format_has_each_field_where_its_readers_look() {
 
 #[test]
 fn dl_streamers_format_without_faces_scores_maps_or_times() {
-    let mut rig = Rig::new(false, &[("format", "dlstreamer"), ("maps", "false")]);
-    rig.push(0, Some(some_scores(0)));
-    rig.push(1, Some(results::scores(1, vec![])));
-    rig.push(2, None);
+    let mut rig = Rig::new(Links::Both, false, &[("format", "dlstreamer"), ("maps", "false")]);
+    rig.push(0, Some(some_scores(0))).unwrap();
+    rig.push(1, Some(results::scores(1, vec![]))).unwrap();
+    rig.push(2, None).unwrap();
     let mut cropped = some_scores(3);
     cropped.faces.iter_mut().for_each(|face| face.bbox = None);
-    rig.push(3, Some(cropped));
+    rig.push(3, Some(cropped)).unwrap();
     rig.video.push(gst::Buffer::with_size(16).unwrap()).unwrap();
-    assert_eq!(rig.pull()["objects"][0].get("tensors"), None);
-    let line = rig.pull();
+    assert_eq!(rig.line()["objects"][0].get("tensors"), None);
+    let line = rig.line();
     assert_eq!((line.get("objects"), &line["tags"]["mode"]), (None, &json!("every-frame")));
-    let line = rig.pull();
+    let line = rig.line();
     assert_eq!((line.get("objects"), &line["tags"]), (None, &json!({ "missing": "no-scores" })));
-    let face = &rig.pull()["objects"][0];
+    let face = &rig.line()["objects"][0];
     assert_eq!((face.get("detection"), &face["deepfake"]["label"]), (None, &json!("fake")));
     assert_eq!(["x", "y", "w", "h"].map(|side| &face[side]), [&json!(0), &json!(0), &json!(320), &json!(240)]);
-    let line = rig.pull();
+    let line = rig.line();
     assert_eq!(["timestamp", "system_timestamp", "rtp"].map(|name| line.get(name)), [None; 3]);
     let caps = rig.element.static_pad("json").unwrap().current_caps().unwrap();
     assert_eq!(caps.structure(0).unwrap().get::<&str>("schema").unwrap(), "gvametaconvert");
@@ -232,7 +163,7 @@ fn dl_streamers_format_without_faces_scores_maps_or_times() {
 
 #[test]
 fn dl_streamers_format_has_the_stream_time_and_the_senders() {
-    let mut rig = Rig::new(false, &[("format", "dlstreamer")]);
+    let mut rig = Rig::new(Links::Both, false, &[("format", "dlstreamer")]);
     let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
     segment.set_start(pts(10));
     segment.set_time(pts(100));
@@ -242,7 +173,7 @@ fn dl_streamers_format_has_the_stream_time_and_the_senders() {
     header.set_pts(pts(12));
     reference(header, "timestamp/x-ntp", 3_976_214_400_250_000_000);
     rig.video.push(buffer).unwrap();
-    let line = rig.pull();
+    let line = rig.line();
     assert_eq!(line["timestamp"], json!(pts(102).nseconds()));
     assert_eq!(line["system_timestamp"], "2026-01-01T00:00:00.250000Z");
     assert_eq!(line["rtp"], json!({ "sender_ntp_unix_timestamp_ns": 1_767_225_600_250_000_000_u64 }));
