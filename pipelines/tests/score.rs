@@ -3,25 +3,22 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, end the test where they fail")]
 
+mod common;
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use common::{pipeline, play};
 use gst::prelude::*;
 use serde_json::Value;
 use tempfile::TempDir;
 
 fn score_command() -> Command {
+    // Without a limit of time: the first call builds.
     let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("score.sh"));
-    // What `cargo test` adds to the environment is not in a user's shell.
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        let cargos = text.starts_with("CARGO_") && !["CARGO_HOME", "CARGO_TARGET_DIR"].contains(&&*text);
-        if cargos || ["ORT_DYLIB_PATH", "LIBTORCH", "LD_LIBRARY_PATH"].contains(&&*text) {
-            command.env_remove(name);
-        }
-    }
+    common::as_users_have(&mut command);
     command.stdin(Stdio::null());
     command
 }
@@ -51,26 +48,8 @@ fn refusal<S: AsRef<std::ffi::OsStr>>(arguments: &[S], code: i32) -> String {
 /// A clip made by a pipeline that ends in a muxer.
 fn clip(folder: &TempDir, name: &str, pipeline: &str) -> PathBuf {
     let path = folder.path().join(name);
-    play(&self::pipeline(&format!("{pipeline} ! filesink location=\"{}\"", path.display())));
+    common::file(&path, pipeline);
     path
-}
-
-fn pipeline(description: &str) -> gst::Pipeline {
-    gst::init().unwrap();
-    gst::parse::launch(description).unwrap().downcast().unwrap()
-}
-
-fn play(pipeline: &gst::Pipeline) {
-    pipeline.set_state(gst::State::Playing).unwrap();
-    let bus = pipeline.bus().unwrap();
-    let message =
-        bus.timed_pop_filtered(gst::ClockTime::from_seconds(120), &[gst::MessageType::Eos, gst::MessageType::Error]);
-    pipeline.set_state(gst::State::Null).unwrap();
-    match message.as_ref().map(|m| m.view()) {
-        Some(gst::MessageView::Eos(_)) => {}
-        Some(gst::MessageView::Error(e)) => panic!("{}: {:?}", e.error(), e.debug()),
-        _ => panic!("did not end in two minutes"),
-    }
 }
 
 /// Decodes the streams of a kind: how many buffers there are, and the caps of the first.

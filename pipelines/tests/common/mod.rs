@@ -23,6 +23,12 @@ pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("timeout");
     // In the foreground it passes signals on to the program alone.
     command.args(["--foreground", "--kill-after=10", MOST_SECONDS]).arg(program).stdin(Stdio::null());
+    as_users_have(&mut command);
+    command
+}
+
+/// Takes from its environment what `cargo test` adds, which is not in a user's shell.
+pub(crate) fn as_users_have(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         let cargos = text.starts_with("CARGO_") && !["CARGO_HOME", "CARGO_TARGET_DIR"].contains(&&*text);
@@ -30,7 +36,6 @@ pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
             command.env_remove(name);
         }
     }
-    command
 }
 
 /// A script of this folder, which takes the plugin and the program that are built already.
