@@ -63,7 +63,10 @@ pub(crate) fn plugins() -> &'static Path {
             return plugins.into();
         }
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let built = Command::new(folder.join("score.sh")).arg("--version").stdin(Stdio::null()).output().unwrap();
+        let mut build = Command::new(folder.join("score.sh"));
+        // Else it relies on the ONNX Runtime that `cargo test` names, and puts none beside the plugin.
+        as_users_have(&mut build);
+        let built = build.arg("--version").stdin(Stdio::null()).output().unwrap();
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| folder.join("../target"), PathBuf::from);
         target.join("release/gstreamer-1.0").canonicalize().unwrap()
