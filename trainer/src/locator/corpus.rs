@@ -8,6 +8,7 @@ use deepfake_scoring::geometry::{Point, Rect};
 use deepfake_scoring::locate::{Face, LocateOptions, Locator};
 use deepfake_scoring::model::Model;
 use deepfake_scoring::session::SessionOptions;
+use rand::distr::weighted::WeightedIndex;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -84,6 +85,9 @@ pub struct Corpus {
     pub portraits: Vec<Labelled>,
     /// Whole frames.
     pub frames: Vec<Labelled>,
+    /// Draws one of `frames`, each face as likely as the next, so that a stage full of people counts for more than a speaker; a frame
+    /// without faces counts as one face. `None` where there are no frames.
+    pub by_face: Option<WeightedIndex<usize>>,
     /// SHA-256 over all of it: the files, what the teacher said of them, and the size at which frames are kept.
     pub digest: String,
 }
@@ -241,9 +245,11 @@ pub fn read(data: &Data, portraits: &[PathBuf], videos: &[PathBuf], labels: &Pat
         .collect::<Result<_>>()?;
     bar.finish_and_clear();
     let one = |l: &Labelled| l.faces.iter().filter(|f| f.sure()).count() == 1 && l.faces.len() == 1;
+    let frames: Vec<Labelled> = frames.into_iter().flatten().collect();
     Ok(Corpus {
         portraits: found.into_iter().filter(one).collect(),
-        frames: frames.into_iter().flatten().collect(),
+        by_face: WeightedIndex::new(frames.iter().map(|f| f.faces.len().max(1))).ok(),
+        frames,
         digest: all,
     })
 }

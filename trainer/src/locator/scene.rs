@@ -9,6 +9,7 @@ use deepfake_scoring::geometry::{Point, Rect};
 use image::RgbImage;
 use image::imageops::interpolate_bilinear;
 use rand::RngExt;
+use rand::distr::Distribution;
 use rand_pcg::Pcg64Mcg;
 
 use super::config::Scene as Wish;
@@ -66,8 +67,13 @@ impl Painter {
     ///
     /// When a region cannot be cut.
     pub fn scene(&mut self, corpus: &Corpus, wish: &Wish, rng: &mut Pcg64Mcg) -> Result<Scene> {
-        let composed = corpus.frames.is_empty() || (!corpus.portraits.is_empty() && rng.random_bool(wish.composed));
-        let mut scene = if composed { self.composed(corpus, wish, rng)? } else { self.part(corpus, wish, rng)? };
+        let mut scene = match &corpus.by_face {
+            Some(by_face) if corpus.portraits.is_empty() || !rng.random_bool(wish.composed) => {
+                let frame = &corpus.frames[by_face.sample(rng)];
+                self.part(frame, wish, rng)?
+            }
+            _ => self.composed(corpus, wish, rng)?,
+        };
         if rng.random_bool(0.5) {
             mirror(&mut scene);
         }
@@ -75,8 +81,7 @@ impl Painter {
     }
 
     /// A part of a frame.
-    fn part(&mut self, corpus: &Corpus, wish: &Wish, rng: &mut Pcg64Mcg) -> Result<Scene> {
-        let frame = &corpus.frames[rng.random_range(0..corpus.frames.len())];
+    fn part(&mut self, frame: &Labelled, wish: &Wish, rng: &mut Pcg64Mcg) -> Result<Scene> {
         let (w, h) = (frame.picture.width as f64, frame.picture.height as f64);
         let drawn = size(wish, rng);
         let scale = match frame.faces.len() {
