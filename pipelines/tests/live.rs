@@ -57,7 +57,11 @@ fn rtsp_comes_in_and_records_go_out() {
         assert!(pair[0]["utc"].as_str().unwrap() < pair[1]["utc"].as_str().unwrap());
         assert!(pair[0]["running_time"].as_u64() < pair[1]["running_time"].as_u64());
     }
-    assert!(records.iter().all(|r| r["faces"][0]["score"].is_number() && r["size"]["width"] == 320));
+    assert!(records.iter().all(|r| r["size"]["width"] == 320));
+    // The stream does not wait for the first result.
+    let scored: Vec<_> = records.iter().skip_while(|r| r["faces"].is_null()).collect();
+    assert!(scored.len() * 2 > records.len(), "{} of {} records", scored.len(), records.len());
+    assert!(scored.iter().all(|r| r["mode"] == "live" && r["faces"][0]["score"].is_number()));
 }
 
 /// The frames of a rendition, by their times.

@@ -2,7 +2,7 @@
 //! `crop.shift_y` and at others. The source of such a table in a model's card.
 //!
 //! ```text
-//! cargo run --release -p gst-plugin-deepfake --example crop_sensitivity -- MODEL.onnx YUNET.onnx|seetaface EVERY VIDEO...
+//! cargo run --release -p gst-plugin-deepfake --example crop_sensitivity -- MODEL.onnx DETECTOR.onnx|bundled EVERY VIDEO...
 //! ```
 //!
 //! Looks at every EVERY-th frame and at the largest face in it. Videos whose file name holds `fake` are fakes, the others real.
@@ -15,7 +15,7 @@ use std::path::Path;
 use deepfake_scoring::contract::Crop;
 use deepfake_scoring::crop::Cropper;
 use deepfake_scoring::frame::{Colorimetry, FrameView, PixelFormat, Plane, Scan};
-use deepfake_scoring::locate::{LocateOptions, Locator};
+use deepfake_scoring::locate::{self, LocateOptions, Locator};
 use deepfake_scoring::model::Model;
 use deepfake_scoring::score::Scorer;
 use deepfake_scoring::session::SessionOptions;
@@ -41,7 +41,7 @@ type Logits = [Vec<f64>; CHANGES.len()];
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [model, detector, every, videos @ ..] = args.as_slice() else {
-        return Err("usage: crop_sensitivity MODEL.onnx YUNET.onnx|seetaface EVERY VIDEO...".into());
+        return Err("usage: crop_sensitivity MODEL.onnx DETECTOR.onnx|bundled EVERY VIDEO...".into());
     };
     let every: usize = every.parse()?;
     gst::init()?;
@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
     let options = LocateOptions::default();
     let mut locator = match detector.as_str() {
-        "seetaface" => Locator::seetaface(options)?,
+        "bundled" => Locator::new(&locate::bundled()?, &session, options)?,
         path => Locator::new(&Model::read(Path::new(path))?, &session, options)?,
     };
 

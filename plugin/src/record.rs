@@ -9,7 +9,7 @@ use deepfake_scoring::geometry::Rect;
 use serde::Serialize;
 use serde::ser::Serializer;
 
-use crate::meta::{Face, Mode, RegionMap, Scores};
+use crate::meta::{Face, RegionMap, Scores};
 
 /// Of the record's layout: `schema_version` in each line.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -165,9 +165,7 @@ impl<'a> Line<'a> {
             schema_version: SCHEMA_VERSION,
             frame: frame.number,
             mode: scores.map(|s| s.mode.name()),
-            skipped: scores.map(|s| match s.mode {
-                Mode::EveryFrame => 0,
-            }),
+            skipped: scores.map(|s| s.mode.skipped()),
             timecode: frame.timecode.as_deref(),
             pts: frame.pts.map(gst::ClockTime::nseconds),
             running_time: frame.running_time.map(gst::ClockTime::nseconds),

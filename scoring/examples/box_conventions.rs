@@ -5,7 +5,7 @@
 //! cargo run --release -p deepfake-scoring --example box_conventions -- PICTURES YUNET.onnx [DETECTOR.onnx ...]
 //! ```
 //!
-//! PICTURES is a folder of JPEG or PNG files (frames of videos, for instance); SeetaFace is always among the detectors.
+//! PICTURES is a folder of JPEG or PNG files (frames of videos, for instance); the bundled detector is always among them.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use deepfake_scoring::frame::FrameView;
 use deepfake_scoring::geometry::Rect;
-use deepfake_scoring::locate::{Convention, Face, LocateOptions, Locator};
+use deepfake_scoring::locate::{self, Convention, Face, LocateOptions, Locator};
 use deepfake_scoring::model::Model;
 use deepfake_scoring::session::{Provider, SessionOptions};
 
@@ -38,7 +38,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         Ok(Locator::new(&Model::read(Path::new(path))?, &session, LocateOptions::default())?)
     };
     let mut reference = Detector::new(open(&reference)?);
-    let mut others = vec![Detector::new(Locator::seetaface(LocateOptions::default())?)];
+    let bundled = Locator::new(&locate::bundled()?, &session, LocateOptions::default())?;
+    let mut others = vec![Detector::new(bundled)];
     for path in args {
         others.push(Detector::new(open(&path)?));
     }

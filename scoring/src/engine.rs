@@ -3,22 +3,27 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use ort::session::RunOptions;
 use thiserror::Error;
 
-use crate::contract::{Contract, ContractError};
+use crate::contract::{Contract, ContractError, Crop};
 use crate::crop::Cropper;
 use crate::frame::FrameView;
 use crate::geometry::Rect;
-use crate::locate::{Face, LocateError, LocateOptions, Locator};
+use crate::locate::search::Search;
+use crate::locate::{self, Face, LocateError, LocateOptions, Locator};
 use crate::model::Model;
 use crate::score::{NotScored, Scorer, ScorerError};
-use crate::session::{Provider, SessionError, SessionOptions};
-use crate::track::{Sighting, TrackOptions, Tracker};
+use crate::session::{Provider, RunOptions, SessionError, SessionOptions};
+use crate::shot::CutDetector;
+use crate::stats::Recorder;
+use crate::track::{Sighting, Track, TrackOptions, Tracker};
 use crate::verdict::{Calibration, TrackScore, Verdict};
 
 /// Faces of a frame beyond this number are told, but neither followed nor scored.
 pub const MAX_TRACKED: usize = 128;
+
+/// A face that has become larger than so many times the area that was scored is scored again at once: more can be seen of it.
+const GROWTH: f32 = 1.5;
 
 /// Where faces come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -39,7 +44,7 @@ pub enum FaceSource {
 pub struct Limits {
     /// Frames from one look for faces to the next, at least 1; in between, tracks move on by themselves.
     pub detect_interval: u32,
-    /// Frames from one score of a track to the next, at least 1.
+    /// Frames from one score of a track to the next, at least 1; sooner where the face has grown much.
     pub score_interval: u32,
     /// Faces whose shorter side is below this many pixels are not scored.
     pub min_face_size: u32,
@@ -147,23 +152,6 @@ pub struct FaceScore {
     pub region: Rect,
 }
 
-/// What has been done so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Frames that were processed.
-    pub frames: u64,
-    /// Faces found in them.
-    pub faces: u64,
-    /// Faces scored in them.
-    pub scored: u64,
-    /// Time spent looking for faces.
-    pub locating: Duration,
-    /// Time spent cutting crops.
-    pub cropping: Duration,
-    /// Time spent running the scoring model.
-    pub scoring: Duration,
-}
-
 /// What is kept for a track.
 #[derive(Debug, Default)]
 struct TrackState {
@@ -181,6 +169,8 @@ struct Last {
     logit: f32,
     /// Relative to the box, which may have moved since.
     region: Rect,
+    /// Of the box, in pixels.
+    area: f32,
 }
 
 /// Scores frame after frame of one stream.
@@ -193,10 +183,14 @@ pub struct Engine {
     calibration: Calibration,
     source: FaceSource,
     limits: Limits,
-    frame: u64,
+    /// Number and time of the last frame that was looked at.
+    at: (u64, Option<Duration>),
+    next: u64,
+    search: Search,
     located: Option<u64>,
     tracks: HashMap<u64, TrackState>,
-    stats: Stats,
+    recorder: Recorder,
+    cuts: CutDetector,
     // Kept from frame to frame for their memory.
     faces: Vec<ScoredFace>,
     found: Vec<Face>,
@@ -223,7 +217,7 @@ impl Engine {
         let locator = match (options.face_source, &options.face_model) {
             (FaceSource::Upstream | FaceSource::Frame, _) => None,
             (_, Some(model)) => Some(Locator::new(model, &options.session, options.locate)?),
-            (_, None) => Some(Locator::seetaface(options.locate)?),
+            (_, None) => Some(Locator::new(&locate::bundled()?, &options.session, options.locate)?),
         };
         Ok(Self {
             scorer,
@@ -233,10 +227,13 @@ impl Engine {
             calibration,
             source: options.face_source,
             limits: options.limits,
-            frame: 0,
+            at: (0, None),
+            next: 0,
+            search: Search::default(),
             located: None,
             tracks: HashMap::new(),
-            stats: Stats::default(),
+            recorder: Recorder::default(),
+            cuts: CutDetector::default(),
             faces: vec![],
             found: vec![],
             sightings: vec![],
@@ -265,25 +262,38 @@ impl Engine {
         self.limits = limits;
     }
 
-    /// What has been done so far.
-    pub fn stats(&self) -> Stats {
-        self.stats
+    /// Where faces come from.
+    pub fn face_source(&self) -> FaceSource {
+        self.source
     }
 
-    /// Ends all tracks: after a seek, a flush or a cut nothing is where it was.
+    /// How much of the work is done.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Where it is written down what has been done so far.
+    pub fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    /// Ends all tracks and forgets the last frame: after a seek or a flush nothing is where it was.
     pub fn reset(&mut self) {
+        self.cuts.reset();
+        self.end_tracks();
+    }
+
+    fn end_tracks(&mut self) {
         self.tracker.reset();
         self.tracks.clear();
         self.located = None;
     }
 
-    /// Scores a frame. `upstream` are the faces that somebody upstream has found in it; `time` is the frame's place in the
-    /// stream, for [`FaceScore::age`]. The result stands, the largest face first, in [`Engine::faces`] until the next frame.
+    /// Scores the next frame: [`Engine::look`] and [`Engine::run`] in one. A cut ends all tracks.
     ///
     /// # Errors
     ///
-    /// Where the face detector fails, there are no faces; where the scoring model fails, those that should have been scored
-    /// are [`NotScored::RunFailed`]. The next frame may go well again.
+    /// Those of both.
     pub fn process(
         &mut self,
         frame: &FrameView<'_>,
@@ -291,20 +301,58 @@ impl Engine {
         time: Option<Duration>,
         options: Option<&RunOptions>,
     ) -> Result<&[ScoredFace], EngineError> {
-        let number = self.frame;
-        self.frame += 1;
-        self.stats.frames += 1;
+        self.recorder.frame();
+        if self.cuts.is_cut(frame) {
+            self.end_tracks();
+        }
+        self.look(frame, upstream, self.next, time)?;
+        self.run(options)
+    }
+
+    /// Finds the faces of a frame and cuts the crops of those that are due, after which the frame is not needed any more.
+    /// `upstream` are the faces that somebody upstream has found in it; `number` counts the frames, those that nobody looks at too;
+    /// `time` is the frame's place in the stream, for [`FaceScore::age`].
+    ///
+    /// # Errors
+    ///
+    /// Where the face detector fails, there are no faces. The next frame may go well again.
+    pub fn look(
+        &mut self,
+        frame: &FrameView<'_>,
+        upstream: &[UpstreamFace],
+        number: u64,
+        time: Option<Duration>,
+    ) -> Result<(), EngineError> {
+        self.next = number + 1;
+        self.at = (number, time);
         self.faces.clear();
-        self.find(frame, upstream, number)?;
-        self.stats.faces += self.faces.len() as u64;
-        let result = self.score(frame, number, time, options);
-        self.conclude(number, time);
+        self.batch.clear();
+        let locating = self.find(frame, upstream, number)?;
+        self.recorder.looked(self.faces.len(), locating);
+        self.cut(frame, number);
+        Ok(())
+    }
+
+    /// Scores what [`Engine::look`] has cut. The result stands, the largest face first, in [`Engine::faces`] until the next look.
+    ///
+    /// # Errors
+    ///
+    /// Where the scoring model fails, those faces that should have been scored are [`NotScored::RunFailed`]. The next frame may go
+    /// well again.
+    pub fn run(&mut self, options: Option<&RunOptions>) -> Result<&[ScoredFace], EngineError> {
+        let result = self.score(options);
+        self.conclude();
         result.map(|()| &self.faces[..])
     }
 
     /// The faces of the last frame, the largest first.
     pub fn faces(&self) -> &[ScoredFace] {
         &self.faces
+    }
+
+    /// The track of that id, while it lives.
+    pub fn track(&self, id: u64) -> Option<&Track> {
+        self.tracker.get(id)
     }
 
     /// Whether a track still lives.
@@ -319,49 +367,50 @@ impl Engine {
         (values.len() == width * height).then_some((width, height, values))
     }
 
-    /// Fills [`Engine::faces`] with boxes and tracks.
-    fn find(&mut self, frame: &FrameView<'_>, upstream: &[UpstreamFace], number: u64) -> Result<(), EngineError> {
-        let whole = Rect::new(0.0, 0.0, frame.width() as f32, frame.height() as f32);
-        let from_upstream = match self.source {
-            FaceSource::Frame => {
-                self.faces.push(face(whole, 1.0, None));
-                self.follow(number, |_| Some(0));
-                return Ok(());
-            }
-            FaceSource::Upstream => true,
-            FaceSource::Auto => !upstream.is_empty(),
-            FaceSource::Detect => false,
-        };
-        if from_upstream {
-            self.faces.extend(upstream.iter().enumerate().map(|(i, f)| face(f.bbox, f.confidence, Some(i))));
-            // What cannot be a face stands last; a stable sort keeps the order of equals.
-            let can_be = |b: &Rect| b.is_valid() && b.intersection(&whole).is_some();
-            let size = |f: &ScoredFace| if can_be(&f.bbox) { f.bbox.area() } else { -1.0 };
-            self.faces.sort_by(|a, b| size(b).total_cmp(&size(a)));
-            let bad = self.faces.iter().rev().take_while(|f| size(f) < 0.0).count();
-            let good = self.faces.len() - bad;
-            self.faces[good..].iter_mut().for_each(|f| f.outcome = Err(NotScored::InvalidBox));
+    /// Fills [`Engine::faces`] with boxes and tracks. Tells how long the face detector took, where it was asked.
+    fn find(
+        &mut self,
+        frame: &FrameView<'_>,
+        upstream: &[UpstreamFace],
+        number: u64,
+    ) -> Result<Option<Duration>, EngineError> {
+        let whole = whole(frame.width(), frame.height());
+        if self.source == FaceSource::Frame {
+            self.faces.push(face(whole, 1.0, None));
+            self.follow(number, |_| Some(0));
+            return Ok(None);
+        }
+        if self.source.is_upstream(upstream) {
+            list_upstream(upstream, &whole, &mut self.faces);
             self.follow(number, |f| f.upstream.and_then(|i| upstream[i].id));
-            return Ok(());
+            return Ok(None);
         }
         let due = self.located.is_none_or(|last| number - last >= u64::from(self.limits.detect_interval.max(1)));
         if let (true, Some(locator)) = (due, &mut self.locator) {
             let start = std::time::Instant::now();
-            let result = locator.locate(frame, &mut self.found);
-            self.stats.locating += start.elapsed();
-            result?;
+            let known = self.tracker.tracks().iter().map(|t| t.bbox);
+            let smallest = self.limits.min_face_size as f32;
+            self.search.look(locator, frame, smallest, known, &mut self.found)?;
+            let took = start.elapsed();
             self.located = Some(number);
             self.faces.extend(self.found.iter().map(|f| face(f.bbox, f.confidence, None)));
             self.faces.sort_by(|a, b| b.bbox.area().total_cmp(&a.bbox.area()));
             self.follow(number, |_| None);
+            // Small faces that this look passed by are still there, as far as is known. Where they were seen last: from looks that
+            // are far apart and at several scales no velocity is to be had.
+            let passed_by = |t: &&Track| t.seen != number && !self.search.saw(&t.bbox);
+            let tracks = self.tracker.tracks().iter().filter(passed_by);
+            self.faces.extend(tracks.map(|t| ScoredFace { track: t.id, ..face(t.bbox, 0.0, None) }));
+            self.faces.sort_by(|a, b| b.bbox.area().total_cmp(&a.bbox.area()));
+            Ok(Some(took))
         } else {
             // Only tracks that were seen when faces were last looked for: the others are gone from the picture.
             let seen = self.located;
             let tracks = self.tracker.predicted(number).filter(|(t, _)| Some(t.seen) == seen);
             self.faces.extend(tracks.map(|(t, bbox)| ScoredFace { track: t.id, ..face(bbox, 0.0, None) }));
             self.faces.sort_by(|a, b| b.bbox.area().total_cmp(&a.bbox.area()));
+            Ok(None)
         }
-        Ok(())
     }
 
     /// Gives the faces that can be ones their tracks.
@@ -381,18 +430,10 @@ impl Engine {
         }
     }
 
-    /// Scores those faces that are large enough and due.
-    fn score(
-        &mut self,
-        frame: &FrameView<'_>,
-        number: u64,
-        time: Option<Duration>,
-        options: Option<&RunOptions>,
-    ) -> Result<(), EngineError> {
+    /// Cuts the crops of those faces that are large enough and due.
+    fn cut(&mut self, frame: &FrameView<'_>, number: u64) {
         let start = std::time::Instant::now();
-        self.batch.clear();
         let mut eligible = 0;
-        let crop = self.scorer.contract().crop.clone();
         for (index, face) in self.faces.iter_mut().enumerate() {
             if face.outcome == Err(NotScored::InvalidBox) {
                 continue;
@@ -408,13 +449,12 @@ impl Engine {
             eligible += 1;
             let state = self.tracks.entry(face.track).or_default();
             let interval = u64::from(self.limits.score_interval.max(1));
-            if state.last.is_some_and(|last| number - last.frame < interval) {
+            let fresh =
+                |last: Last| number.saturating_sub(last.frame) < interval && face.bbox.area() < GROWTH * last.area;
+            if state.last.is_some_and(fresh) {
                 continue;
             }
-            let region = match self.source {
-                FaceSource::Frame => face.bbox,
-                _ => crop.region(&face.bbox),
-            };
+            let region = self.source.region(&self.scorer.contract().crop, &face.bbox);
             let spec = *self.scorer.spec();
             let slot = self.scorer.crop_mut(self.batch.len());
             match self.cropper.crop(frame, &region, &spec, slot) {
@@ -422,38 +462,48 @@ impl Engine {
                 Err(_) => state.reason = Some(NotScored::InvalidBox),
             }
         }
-        self.stats.cropping += start.elapsed();
+        if !self.batch.is_empty() {
+            self.recorder.cropped(start.elapsed());
+        }
+    }
 
+    /// Runs the model on the crops.
+    fn score(&mut self, options: Option<&RunOptions>) -> Result<(), EngineError> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
         let start = std::time::Instant::now();
         let result = self.scorer.run(self.batch.len(), options);
-        self.stats.scoring += start.elapsed();
+        let took = start.elapsed();
+        let (number, time) = self.at;
+        let crop = &self.scorer.contract().crop;
+        let mut scored = 0;
         for (slot, &index) in self.batch.iter().enumerate() {
             let face = &self.faces[index];
             let Some(state) = self.tracks.get_mut(&face.track) else { continue };
             match self.scorer.evidence(slot) {
                 Err(reason) => state.reason = Some(reason),
                 Ok(evidence) => {
-                    self.stats.scored += 1;
+                    scored += 1;
                     state.reason = None;
                     state.score.add(evidence.logit, &self.calibration);
-                    let region = match self.source {
-                        FaceSource::Frame => face.bbox,
-                        _ => crop.region(&face.bbox),
-                    };
-                    let Rect { x, y, w, h } = region;
+                    let Rect { x, y, w, h } = self.source.region(crop, &face.bbox);
                     let region =
                         Rect::new(x - face.bbox.x, y - face.bbox.y, w, h).scaled(1.0 / face.bbox.w, 1.0 / face.bbox.h);
-                    state.last = Some(Last { frame: number, time, logit: evidence.logit, region });
+                    let area = face.bbox.area();
+                    state.last = Some(Last { frame: number, time, logit: evidence.logit, region, area });
                     state.map.clear();
                     state.map.extend(evidence.map.iter().flat_map(|m| m.values));
                 }
             }
         }
+        self.recorder.scored(scored, took);
         Ok(result?)
     }
 
     /// Writes what is known of its track to each face that has no reason against a score yet.
-    fn conclude(&mut self, number: u64, time: Option<Duration>) {
+    fn conclude(&mut self) {
+        let (number, time) = self.at;
         for face in &mut self.faces {
             let Some(state) = self.tracks.get(&face.track) else { continue };
             face.verdict = state.score.verdict();
@@ -483,8 +533,43 @@ impl Engine {
     }
 }
 
+impl FaceSource {
+    /// Whether the faces of a frame are those that somebody upstream has found.
+    pub(crate) fn is_upstream(self, upstream: &[UpstreamFace]) -> bool {
+        match self {
+            Self::Upstream => true,
+            Self::Auto => !upstream.is_empty(),
+            Self::Detect | Self::Frame => false,
+        }
+    }
+
+    /// What of the frame the model is shown.
+    fn region(self, crop: &Crop, bbox: &Rect) -> Rect {
+        match self {
+            Self::Frame => *bbox,
+            _ => crop.region(bbox),
+        }
+    }
+}
+
+pub(crate) fn whole(width: usize, height: usize) -> Rect {
+    Rect::new(0.0, 0.0, width as f32, height as f32)
+}
+
+/// Lists the faces from upstream, the largest first; what cannot be a face in a frame of that place stands last, and says so.
+pub(crate) fn list_upstream(upstream: &[UpstreamFace], whole: &Rect, faces: &mut Vec<ScoredFace>) {
+    faces.extend(upstream.iter().enumerate().map(|(i, f)| face(f.bbox, f.confidence, Some(i))));
+    let can_be = |b: &Rect| b.is_valid() && b.intersection(whole).is_some();
+    let size = |f: &ScoredFace| if can_be(&f.bbox) { f.bbox.area() } else { -1.0 };
+    // A stable sort keeps the order of equals.
+    faces.sort_by(|a, b| size(b).total_cmp(&size(a)));
+    let bad = faces.iter().rev().take_while(|f| size(f) < 0.0).count();
+    let good = faces.len() - bad;
+    faces[good..].iter_mut().for_each(|f| f.outcome = Err(NotScored::InvalidBox));
+}
+
 /// A face of which nothing but the place is known yet.
-fn face(bbox: Rect, confidence: f32, upstream: Option<usize>) -> ScoredFace {
+pub(crate) fn face(bbox: Rect, confidence: f32, upstream: Option<usize>) -> ScoredFace {
     let outcome = Err(NotScored::RunFailed);
     ScoredFace { track: 0, bbox, confidence, verdict: Verdict::Undecided, outcome, upstream }
 }

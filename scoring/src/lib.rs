@@ -4,7 +4,8 @@
 //!
 //! [`frame`] (borrowed planes) → [`locate`] (or boxes from upstream) → [`track`] → [`crop`] (straight from the planes
 //! to the tensor) → [`session`] (ONNX Runtime) → [`score`] (logit and map) → [`verdict`] (per track); [`engine`] ties
-//! them together. [`contract`] is what a model says about itself, [`onnx`] the part of the file format that is read
+//! them together, and [`live`] runs it beside the stream, for streams that cannot wait. [`shot`] tells where one shot ends and
+//! another begins, [`stats`] what was done and how long it took. [`contract`] is what a model says about itself, [`onnx`] the part of the file format that is read
 //! and written here, [`heat`] the colours that evidence is painted in.
 //!
 //! Nothing here knows GStreamer.
@@ -17,11 +18,14 @@ pub mod engine;
 pub mod frame;
 pub mod geometry;
 pub mod heat;
+pub mod live;
 pub mod locate;
 pub mod model;
 pub mod onnx;
 pub mod runtime;
 pub mod score;
 pub mod session;
+pub mod shot;
+pub mod stats;
 pub mod track;
 pub mod verdict;

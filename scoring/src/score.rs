@@ -2,13 +2,12 @@
 
 use std::fmt;
 
-use ort::session::RunOptions;
 use thiserror::Error;
 
 use crate::contract::{Channels, Class, Contract, ContractError, Layout};
 use crate::crop::TensorSpec;
 use crate::model::Model;
-use crate::session::{Provider, Session, SessionError, SessionOptions, TensorInfo};
+use crate::session::{Provider, RunOptions, Session, SessionError, SessionOptions, TensorInfo};
 
 /// The largest batch that is run at once; more faces are run in several.
 pub const MAX_BATCH: usize = 32;
@@ -55,11 +54,13 @@ pub enum NotScored {
     MapMismatch,
     /// The model did not run.
     RunFailed,
+    /// Live mode has no result of this face yet.
+    Pending,
 }
 
 impl NotScored {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::TooSmall,
         Self::TooMany,
         Self::InvalidBox,
@@ -67,6 +68,7 @@ impl NotScored {
         Self::NotAProbability,
         Self::MapMismatch,
         Self::RunFailed,
+        Self::Pending,
     ];
 
     /// As written in metadata and records.
@@ -79,6 +81,7 @@ impl NotScored {
             Self::NotAProbability => "not-a-probability",
             Self::MapMismatch => "map-mismatch",
             Self::RunFailed => "run-failed",
+            Self::Pending => "pending",
         }
     }
 

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use ort::ep;
+pub use ort::session::RunOptions;
+use ort::session::SessionOutputs;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::session::{RunOptions, SessionOutputs};
 use ort::value::{Outlet, TensorElementType, TensorRef};
 use thiserror::Error;
 

@@ -5,51 +5,14 @@ use std::time::Duration;
 use deepfake_scoring::engine::{Engine, EngineError, EngineOptions, FaceSource, Limits, UpstreamFace};
 use deepfake_scoring::frame::FrameView;
 use deepfake_scoring::geometry::Rect;
-use deepfake_scoring::model::Model;
-use deepfake_scoring::onnx::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, ValueInfoProto,
-};
 use deepfake_scoring::score::NotScored;
 use deepfake_scoring::verdict::Verdict;
-use prost::Message;
 
-const SIDE: usize = 8;
+mod models;
+use models::{SIDE, brightness};
+
 const WIDTH: usize = 200;
 const HEIGHT: usize = 100;
-
-/// The logit is the mean of the crop, from -4 (black) to 4 (white).
-fn brightness() -> Model {
-    let mean = |input, output, axes: &[i64]| {
-        let attributes = vec![AttributeProto::int_list("axes", axes), AttributeProto::int("keepdims", 0)];
-        NodeProto::new("ReduceMean", &[input], &[output], attributes)
-    };
-    let entry = |(k, v): (&str, &str)| StringStringEntryProto { key: Some(k.into()), value: Some(v.into()) };
-    let side = Ok(SIDE as i64);
-    let metadata = [
-        ("contract_version", "1"),
-        ("output.map", "map"),
-        ("input.scale", "0.031372549"),
-        ("input.mean", "4"),
-        ("crop.margin", "0"),
-    ];
-    let proto = ModelProto {
-        ir_version: Some(8),
-        opset_import: vec![OperatorSetIdProto { domain: None, version: Some(17) }],
-        graph: Some(GraphProto {
-            name: Some("g".into()),
-            node: vec![mean("x", "map", &[1]), mean("map", "logit", &[1, 2])],
-            input: vec![ValueInfoProto::floats("x", &[Err("n"), Ok(3), side, side])],
-            output: vec![
-                ValueInfoProto::floats("logit", &[Err("n")]),
-                ValueInfoProto::floats("map", &[Err("n"), side, side]),
-            ],
-            ..GraphProto::default()
-        }),
-        metadata_props: metadata.into_iter().map(entry).collect(),
-        ..ModelProto::default()
-    };
-    Model::from_bytes("brightness", proto.encode_to_vec()).unwrap()
-}
 
 fn engine(limits: Limits) -> Engine {
     let options = EngineOptions { face_source: FaceSource::Upstream, limits, ..EngineOptions::default() };
@@ -120,7 +83,7 @@ fn only_the_largest_are_scored_and_intervals_keep_the_last_score() {
     assert_eq!(score.age, Duration::from_secs(1));
     // The map lies where the face is now.
     assert_eq!(score.region, Rect::new(104.0, 10.0, 60.0, 60.0));
-    let stats = engine.stats();
+    let stats = engine.recorder().stats();
     assert_eq!((stats.frames, stats.faces, stats.scored), (2, 4, 1));
 }
 
@@ -146,4 +109,30 @@ fn boxes_that_are_none_hurt_nobody() {
     assert_eq!(faces.len(), 4);
     assert!(faces[0].outcome.is_ok() && faces[0].track > 0);
     assert!(faces[1..].iter().all(|f| f.outcome == Err(NotScored::InvalidBox) && f.track == 0));
+}
+
+#[test]
+fn a_face_that_grows_is_scored_before_its_time() {
+    let pixels = picture();
+    let frame = FrameView::rgb(WIDTH, HEIGHT, &pixels).unwrap();
+    let mut engine = engine(Limits { score_interval: 100, ..Limits::default() });
+    for side in [50.0, 52.0, 60.0, 62.0, 64.0, 78.0] {
+        engine.process(&frame, &[at(110.0, 10.0, side)], None, None).unwrap();
+    }
+    // At 50, at 62 (half as large again) and at 78.
+    assert_eq!(engine.recorder().stats().scored, 3);
+}
+
+#[test]
+fn a_cut_ends_the_tracks_and_a_flash_does_not() {
+    let pixels = picture();
+    let other: Vec<u8> = pixels.iter().map(|v| 255 - v).collect();
+    let flash: Vec<u8> = pixels.iter().map(|v| v / 4 + 190).collect();
+    let mut engine = engine(Limits::default());
+    let mut tracks = vec![];
+    for pixels in [&pixels, &flash, &pixels, &other, &other] {
+        let frame = FrameView::rgb(WIDTH, HEIGHT, pixels).unwrap();
+        tracks.push(engine.process(&frame, &[at(110.0, 10.0, 60.0)], None, None).unwrap()[0].track);
+    }
+    assert_eq!(tracks, [1, 1, 1, 2, 2]);
 }

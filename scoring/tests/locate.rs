@@ -166,7 +166,7 @@ fn graphs_are_recognized_and_boxes_are_of_the_frame() {
         let stride = |name: &str| name.rsplit('_').next().unwrap().parse::<usize>().unwrap();
         let model = model_of(case, &g, |name| ranks(name) * 100 + (40 - stride(name)));
         let mut locator = locator(&model, options).unwrap();
-        assert_eq!((locator.name(), locator.digest()), (name, model.sha256()));
+        assert_eq!((locator.kind(), locator.digest()), (name, model.sha256()));
         let mut faces = vec![Face { bbox: Rect::default(), confidence: 1.0, landmarks: None }];
         locator.locate(&gray_frame(&pixels, g.width * 2, g.height * 2), &mut faces).unwrap();
         let inside = |f: &&GoldenFace| {

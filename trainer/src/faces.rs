@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use deepfake_scoring::locate::{LocateOptions, Locator};
+use deepfake_scoring::locate::{self, LocateOptions, Locator};
 use deepfake_scoring::model::Model;
 use deepfake_scoring::session::SessionOptions;
 use serde::{Deserialize, Serialize};
@@ -202,10 +202,11 @@ fn settle(out: &Path, settings: &Settings) -> Result<()> {
 /// The locator that the table asks for.
 fn locator(wish: &Faces) -> Result<Locator> {
     let options = LocateOptions { confidence: wish.confidence, max_side: wish.max_side, ..LocateOptions::default() };
-    Ok(match &wish.face_model {
-        Some(path) => Locator::new(&Model::read(path)?, &SessionOptions::default(), options)?,
-        None => Locator::seetaface(options)?,
-    })
+    let model = match &wish.face_model {
+        Some(path) => Model::read(path)?,
+        None => locate::bundled()?,
+    };
+    Ok(Locator::new(&model, &SessionOptions::default(), options)?)
 }
 
 /// Two clips of one name would write over each other's crops.

@@ -141,15 +141,15 @@ fn the_command_labels_trains_goes_on_exports_and_measures() {
     assert!(ok && told.contains("goes on after step 3"), "{told}");
     let card = std::fs::read_to_string(folder.join("card.md")).unwrap();
     assert!(
-        card.contains("| teacher |") && card.contains("| seetaface |") && card.contains("held, from 40 px"),
+        card.contains("| teacher |") && card.contains("| bundled |") && card.contains("held, from 40 px"),
         "{card}"
     );
     assert!(card.ends_with("<!-- end of measured -->\nrest\n") && !card.contains("old"), "{card}");
     // The teacher finds what it says itself.
     let measured: serde_json::Value =
         serde_json::from_slice(&std::fs::read(folder.join("work/measured.json")).unwrap()).unwrap();
-    assert!(measured[1]["videos"]["all"][1].as_u64().unwrap() > 0, "{measured}");
-    assert_eq!(measured[1]["videos"]["all"][0], measured[1]["videos"]["all"][1], "{measured}");
+    assert!(measured["locators"][1]["videos"]["all"][1].as_u64().unwrap() > 0, "{measured}");
+    assert_eq!(measured["locators"][1]["videos"]["all"][0], measured["locators"][1]["videos"]["all"][1], "{measured}");
 
     // Stopped or not, the weights are the same.
     let stopped = std::fs::read(folder.join("work/train/best.safetensors")).unwrap();

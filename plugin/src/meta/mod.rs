@@ -10,7 +10,8 @@
 //! |---|---|---|
 //! | `version` | uint | [`VERSION`] |
 //! | `frame` | guint64 | counts the frames that the element has seen, from 0 |
-//! | `mode` | string | `every-frame`: the result is this frame's own |
+//! | `mode` | string | `every-frame`: the result is this frame's own; `live`: it is the newest that was finished, of an earlier frame, its boxes moved on |
+//! | `skipped` | guint64 | frames from the one that was scored to this one; 0 in mode `every-frame` |
 //! | `model-name`, `model-sha256`, `provider` | string | what gave the numbers |
 //! | `faces` | array of structures `face` | the largest first; empty where no face was found |
 //!
@@ -23,8 +24,8 @@
 //! | `verdict` | string | on the track: `fake`, `real`, `undecided` |
 //! | `not-scored` | string | why there is no score; absent where there is one |
 //! | `score` | double | of the track, probability of fake in \[0, 1\] |
-//! | `frame-score` | double | of this frame alone |
-//! | `logit` | double | of this frame alone, uncalibrated |
+//! | `frame-score` | double | of the frame that was scored alone |
+//! | `logit` | double | of the frame that was scored alone, uncalibrated |
 //! | `age` | guint64 | nanoseconds since the frame that was scored |
 //! | `map-width`, `map-height` | uint | size of the map, absent where there is none |
 //! | `map` | array of double | signed evidence over the crop, row by row; its mean is `logit` |
@@ -72,6 +73,11 @@ const FACE: &str = "face";
 pub enum Mode {
     /// Each buffer carries its own frame's result.
     EveryFrame,
+    /// Each buffer carries the newest finished result.
+    Live {
+        /// Frames that this one is newer than the one that was scored.
+        skipped: u64,
+    },
 }
 
 impl Mode {
@@ -79,7 +85,25 @@ impl Mode {
     pub const fn name(self) -> &'static str {
         match self {
             Self::EveryFrame => "every-frame",
+            Self::Live { .. } => "live",
         }
+    }
+
+    /// Frames that were not scored since the last that was.
+    pub const fn skipped(self) -> u64 {
+        match self {
+            Self::EveryFrame => 0,
+            Self::Live { skipped } => skipped,
+        }
+    }
+
+    fn read(s: &gst::StructureRef) -> Option<Self> {
+        let mode = match s.get::<&str>("mode").ok()? {
+            "every-frame" => Self::EveryFrame,
+            "live" => Self::Live { skipped: s.get("skipped").ok()? },
+            _ => return None,
+        };
+        Some(mode)
     }
 }
 
@@ -113,9 +137,9 @@ pub struct RegionMap {
 pub struct FaceScore {
     /// Of the track: probability of fake, in [0, 1].
     pub score: f64,
-    /// Of this frame alone.
+    /// Of the frame that was scored alone.
     pub frame_score: f64,
-    /// Of this frame alone, uncalibrated.
+    /// Of the frame that was scored alone, uncalibrated.
     pub logit: f64,
     /// Since the frame that was scored.
     pub age: gst::ClockTime,
@@ -263,6 +287,7 @@ impl Scores {
         s.set("version", VERSION);
         s.set("frame", self.frame);
         s.set("mode", self.mode.name());
+        s.set("skipped", self.mode.skipped());
         s.set("model-name", &self.by.model);
         s.set("model-sha256", &self.by.sha256);
         s.set("provider", &self.by.provider);
@@ -270,14 +295,14 @@ impl Scores {
     }
 
     fn read(s: &gst::StructureRef) -> Option<Self> {
-        if s.get::<u32>("version").ok()? != VERSION || s.get::<&str>("mode").ok()? != Mode::EveryFrame.name() {
+        if s.get::<u32>("version").ok()? != VERSION {
             return None;
         }
         let faces = s.get::<gst::ArrayRef>("faces").ok()?;
         let faces = faces.iter().map(|v| Face::from_structure(v.get::<&gst::StructureRef>().ok()?));
         Some(Self {
             frame: s.get("frame").ok()?,
-            mode: Mode::EveryFrame,
+            mode: Mode::read(s)?,
             by: ScoredBy {
                 model: s.get("model-name").ok()?,
                 sha256: s.get("model-sha256").ok()?,

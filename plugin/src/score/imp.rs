@@ -2,26 +2,30 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use deepfake_frames::{FrameFormat, MapError};
-use deepfake_scoring::engine::{Engine, EngineError, ScoredFace, Stats, UpstreamFace};
+use deepfake_scoring::engine::{Engine, EngineError, ScoredFace, UpstreamFace};
 use deepfake_scoring::geometry::Rect;
+use deepfake_scoring::live::MAX_HELD;
 use deepfake_scoring::locate::LocateError;
 use deepfake_scoring::model::{Model, ModelError};
 use deepfake_scoring::score::ScorerError;
-use deepfake_scoring::session::SessionError;
+use deepfake_scoring::session::{RunOptions, SessionError};
+use deepfake_scoring::stats::{Recorder, Step};
 use deepfake_scoring::verdict::Verdict;
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
+use gst_base::prelude::*;
 use gst_base::subclass::prelude::*;
 use thiserror::Error;
 
 use super::regions;
-use super::settings::{self, Messages, OnError, Settings};
-use crate::meta::{self, Mode, RegionMap, ScoredBy, Scores};
+use super::runner::{Moment, Runner, Scored};
+use super::settings::{self, Messages, Mode, OnError, Settings};
+use crate::meta::{self, RegionMap, ScoredBy, Scores};
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new("deepfakescore", gst::DebugColorFlags::empty(), Some("Deepfake scores of faces"))
@@ -38,6 +42,8 @@ pub(super) enum SetupError {
     Digest { expected: String, found: String },
     #[error(transparent)]
     Engine(#[from] EngineError),
+    #[error("ONNX Runtime gives no run options: {0}")]
+    Options(String),
 }
 
 impl SetupError {
@@ -63,6 +69,7 @@ impl SetupError {
                 SessionError::Provider { .. } => gst::error_msg!(gst::ResourceError::NotFound, ("{text}")),
                 _ => gst::error_msg!(gst::StreamError::Format, ("{text}")),
             },
+            Self::Options(_) => gst::error_msg!(gst::LibraryError::Init, ("{text}")),
             Self::Engine(_) => gst::error_msg!(gst::StreamError::Format, ("{text}")),
         }
     }
@@ -70,9 +77,15 @@ impl SetupError {
 
 /// What lives from start to stop.
 struct State {
-    engine: Engine,
+    runner: Runner,
+    /// It is settled which kind of runner it is.
+    settled: bool,
+    /// Name of the face detector.
+    detector: Option<String>,
     by: ScoredBy,
-    format: Option<FrameFormat>,
+    options: Arc<RunOptions>,
+    recorder: Recorder,
+    format: Option<Arc<FrameFormat>>,
     segment: gst::FormattedSegment<gst::ClockTime>,
     frame: u64,
     /// The last verdict on each track that was told.
@@ -83,8 +96,19 @@ struct State {
     region_map: bool,
     messages: Messages,
     on_error: OnError,
+    stats_interval: Option<Duration>,
+    stats_told: Instant,
     #[cfg(feature = "v1_24")]
     relations: crate::meta::relations::Relations,
+}
+
+/// What can be read of the running element without waiting for a frame.
+struct Active {
+    by: ScoredBy,
+    mode: Option<&'static str>,
+    recorder: Recorder,
+    /// Ends the run of a model that the stream waits for.
+    options: Arc<RunOptions>,
 }
 
 /// The element's own data.
@@ -94,8 +118,9 @@ pub struct DeepfakeScore {
     /// The settings were changed while playing.
     changed: AtomicBool,
     state: Mutex<Option<State>>,
-    /// What can be read of the running element without waiting for a frame.
-    active: Mutex<Option<(ScoredBy, Stats)>>,
+    active: Mutex<Option<Active>>,
+    /// The stream is flushed or stopped: what runs is to end.
+    flushing: AtomicBool,
 }
 
 /// A poisoned lock means that a panic has already become an element error: the data is still good.
@@ -126,25 +151,35 @@ impl ObjectImpl for DeepfakeScore {
             return value;
         }
         let active = lock(&self.active);
-        let by = active.as_ref().map(|(by, _)| by);
+        let active = active.as_ref();
         match pspec.name() {
-            "active-provider" => by.map(|by| by.provider.as_str()).to_value(),
-            "model-digest" => by.map(|by| by.sha256.as_str()).to_value(),
-            _ => stats_structure(active.as_ref().map(|(_, stats)| *stats).unwrap_or_default()).to_value(),
+            "active-provider" => active.map(|a| a.by.provider.as_str()).to_value(),
+            "active-mode" => active.and_then(|a| a.mode).to_value(),
+            "model-digest" => active.map(|a| a.by.sha256.as_str()).to_value(),
+            _ => stats_structure(&active.map(|a| a.recorder.clone()).unwrap_or_default()).to_value(),
         }
     }
 }
 
-fn stats_structure(stats: Stats) -> gst::Structure {
+fn stats_structure(recorder: &Recorder) -> gst::Structure {
     let ns = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
-    gst::Structure::builder("deepfake-stats")
+    let stats = recorder.stats();
+    let mut structure = gst::Structure::builder("deepfake-stats")
         .field("frames", stats.frames)
+        .field("skipped", stats.skipped)
         .field("faces", stats.faces)
         .field("scored", stats.scored)
-        .field("locating", ns(stats.locating))
-        .field("cropping", ns(stats.cropping))
-        .field("scoring", ns(stats.scoring))
-        .build()
+        .field("faces-per-second", stats.faces_per_second())
+        .build();
+    let mut tell = |name: &str, step: Step| {
+        structure.set(name, ns(step.total));
+        structure.set(format!("{name}-p50"), ns(step.p50));
+        structure.set(format!("{name}-p99"), ns(step.p99));
+    };
+    tell("locating", stats.locating);
+    tell("cropping", stats.cropping);
+    tell("scoring", stats.scoring);
+    structure
 }
 
 impl GstObjectImpl for DeepfakeScore {}
@@ -173,6 +208,14 @@ impl ElementImpl for DeepfakeScore {
         });
         &TEMPLATES
     }
+
+    fn change_state(&self, transition: gst::StateChange) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        if transition == gst::StateChange::PausedToReady {
+            // The pads are shut before `stop`, which waits for the frame that is scored.
+            self.interrupt();
+        }
+        self.parent_change_state(transition)
+    }
 }
 
 impl BaseTransformImpl for DeepfakeScore {
@@ -184,9 +227,6 @@ impl BaseTransformImpl for DeepfakeScore {
         let settings = lock(&self.settings).clone();
         self.changed.store(false, Ordering::Release);
         let state = setup(&settings).map_err(|e| e.to_message())?;
-        if let Some(problem) = state.engine.scorer().fallback() {
-            gst::warning!(CAT, imp = self, "provider=auto takes the CPU, the GPU does not start: {problem}");
-        }
         gst::info!(
             CAT,
             imp = self,
@@ -194,9 +234,15 @@ impl BaseTransformImpl for DeepfakeScore {
             state.by.model,
             state.by.sha256,
             state.by.provider,
-            state.engine.locator().map_or("upstream", |l| l.name())
+            state.detector.as_deref().unwrap_or("upstream")
         );
-        *lock(&self.active) = Some((state.by.clone(), Stats::default()));
+        *lock(&self.active) = Some(Active {
+            by: state.by.clone(),
+            mode: None,
+            recorder: state.recorder.clone(),
+            options: Arc::clone(&state.options),
+        });
+        self.flushing.store(false, Ordering::Release);
         *lock(&self.state) = Some(state);
         Ok(())
     }
@@ -217,15 +263,18 @@ impl BaseTransformImpl for DeepfakeScore {
             if state.format.as_ref().is_some_and(|f| size(f) != size(&format)) {
                 state.reset();
             }
-            state.format = Some(format);
+            state.format = Some(Arc::new(format));
         }
         Ok(())
     }
 
     fn sink_event(&self, event: gst::Event) -> bool {
         match event.view() {
+            gst::EventView::FlushStart(_) => self.interrupt(),
             gst::EventView::FlushStop(_) => {
+                self.flushing.store(false, Ordering::Release);
                 if let Some(state) = lock(&self.state).as_mut() {
+                    let _ = state.options.unterminate();
                     state.reset();
                 }
             }
@@ -241,26 +290,236 @@ impl BaseTransformImpl for DeepfakeScore {
         self.parent_sink_event(event)
     }
 
+    fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
+        if !BaseTransformImplExt::parent_query(self, direction, query) {
+            return false;
+        }
+        if let (gst::PadDirection::Src, gst::QueryViewMut::Latency(latency)) = (direction, query.view_mut()) {
+            let (live, min, max) = latency.result();
+            let added = self.added_latency(live);
+            latency.set(live, min + added, max.map(|max| max + added));
+        }
+        true
+    }
+
+    /// In place, so that what is downstream decides how frames are kept. Live mode holds some of them for a while.
+    fn propose_allocation(
+        &self,
+        decide_query: Option<&gst::query::Allocation>,
+        query: &mut gst::query::Allocation,
+    ) -> Result<(), gst::LoggableError> {
+        if !self.obj().src_pad().peer_query(query) {
+            return self.parent_propose_allocation(decide_query, query);
+        }
+        if !self.is_live() {
+            return Ok(());
+        }
+        let held = MAX_HELD as u32;
+        let pools: Vec<_> = query.allocation_pools().collect();
+        for (index, (pool, size, min, max)) in pools.iter().enumerate() {
+            // 0 is no bound.
+            let max = if *max == 0 { 0 } else { max.saturating_add(held) };
+            query.set_nth_allocation_pool(index as u32, pool.as_ref(), *size, min.saturating_add(held), max);
+        }
+        if pools.is_empty()
+            && let Some(format) = lock(&self.state).as_ref().and_then(|s| s.format.clone())
+        {
+            query.add_allocation_pool(None::<&gst::BufferPool>, format.info().size() as u32, held, 0);
+        }
+        Ok(())
+    }
+
     fn transform_ip(&self, buffer: &mut gst::BufferRef) -> Result<gst::FlowSuccess, gst::FlowError> {
         let mut guard = lock(&self.state);
         let state = guard.as_mut().ok_or(gst::FlowError::Flushing)?;
         if self.changed.swap(false, Ordering::AcqRel) {
             state.apply(&lock(&self.settings));
         }
+        self.settle(state)?;
         let number = state.frame;
         state.frame += 1;
         // A gap has no pixels to look at.
-        if buffer.size() == 0 {
-            return Ok(gst::FlowSuccess::Ok);
+        let (Some(format), true) = (state.format.clone(), buffer.size() > 0) else { return Ok(gst::FlowSuccess::Ok) };
+        state.upstream.clear();
+        state.upstream.extend(regions::upstream(buffer));
+        let moment = Moment { upstream: &state.upstream, number, time: buffer.pts().map(Duration::from) };
+        let scored = state.runner.score(&format, buffer, moment, &state.options);
+        if self.flushing.load(Ordering::Acquire) {
+            return Err(gst::FlowError::Flushing);
         }
-        let failure = match state.score(buffer) {
-            Ok(failure) => failure,
-            Err(error) => {
-                gst::element_imp_error!(self, gst::StreamError::Failed, ("{error}"));
-                return Err(gst::FlowError::Error);
+        let scored = scored.map_err(|error: MapError| {
+            gst::element_imp_error!(self, gst::StreamError::Failed, ("{error}"));
+            gst::FlowError::Error
+        })?;
+        self.tell_failure(state, scored.failure.as_deref())?;
+        if scored.listed {
+            let scores = state.scores(number, &scored);
+            state.attach(buffer, &scores);
+            self.tell(state, buffer, &scores);
+        }
+        self.tell_stats(state);
+        let moment = Moment { upstream: &state.upstream, number, time: buffer.pts().map(Duration::from) };
+        state.runner.hand_over(buffer, &format, moment, frame_time(&format));
+        Ok(gst::FlowSuccess::Ok)
+    }
+}
+
+/// What a frame lasts, where the caps say it.
+fn frame_time(format: &FrameFormat) -> Option<Duration> {
+    let fps = format.info().fps();
+    let (frames, seconds) = (u64::try_from(fps.numer()).ok()?, u64::try_from(fps.denom()).ok()?);
+    (frames > 0).then(|| Duration::from_nanos(1_000_000_000 * seconds / frames))
+}
+
+fn setup(settings: &Settings) -> Result<State, SetupError> {
+    let model: Model = settings.load_model()?;
+    let engine = Engine::new(&model, settings.engine_options()?)?;
+    if let Some(problem) = engine.scorer().fallback() {
+        gst::warning!(CAT, "provider=auto takes the CPU, the GPU does not start: {problem}");
+    }
+    let options = RunOptions::new().map_err(|e| SetupError::Options(e.to_string()))?;
+    let by = ScoredBy {
+        model: model.name().to_owned(),
+        sha256: model.sha256().to_owned(),
+        provider: engine.provider().name().to_owned(),
+    };
+    Ok(State {
+        settled: false,
+        detector: engine.locator().map(|l| l.name().to_owned()),
+        recorder: engine.recorder().clone(),
+        options: Arc::new(options),
+        runner: Runner::EveryFrame(Box::new(engine)),
+        by,
+        format: None,
+        segment: gst::FormattedSegment::new(),
+        frame: 0,
+        verdicts: vec![],
+        failing: false,
+        upstream: vec![],
+        region_map: settings.region_map,
+        messages: settings.messages,
+        on_error: settings.on_error,
+        stats_interval: settings.stats_interval(),
+        stats_told: Instant::now(),
+        #[cfg(feature = "v1_24")]
+        relations: Default::default(),
+    })
+}
+
+impl State {
+    fn reset(&mut self) {
+        self.runner.reset();
+        self.verdicts.clear();
+    }
+
+    fn apply(&mut self, settings: &Settings) {
+        self.runner.set_limits(settings.limits());
+        self.stats_interval = settings.stats_interval();
+        self.region_map = settings.region_map;
+        self.messages = settings.messages;
+        self.on_error = settings.on_error;
+    }
+
+    fn size(&self) -> (u32, u32) {
+        self.format.as_ref().map_or((1, 1), |f| (f.info().width(), f.info().height()))
+    }
+
+    /// The result as metadata has it.
+    fn scores(&self, frame: u64, scored: &Scored) -> Scores {
+        let (width, height) = self.size();
+        let relative = |r: &Rect| r.scaled(1.0 / width as f32, 1.0 / height as f32);
+        let faces = self.runner.faces().iter().map(|face| meta::Face {
+            track: face.track,
+            bbox: Some(relative(&face.bbox)),
+            confidence: face.confidence.into(),
+            verdict: face.verdict,
+            outcome: face.outcome.map(|score| meta::FaceScore {
+                score: score.score.into(),
+                frame_score: score.frame_score.into(),
+                logit: score.logit.into(),
+                age: gst::ClockTime::try_from(score.age).unwrap_or(gst::ClockTime::MAX),
+                map: self.map(face, &relative(&score.region)),
+            }),
+        });
+        Scores { frame, mode: scored.mode, by: self.by.clone(), faces: faces.collect() }
+    }
+
+    fn map(&self, face: &ScoredFace, region: &Rect) -> Option<RegionMap> {
+        let (width, height, values) = self.runner.map(face.track).filter(|_| self.region_map)?;
+        Some(RegionMap { width: width as u32, height: height as u32, values: values.to_vec(), region: Some(*region) })
+    }
+
+    /// Attaches the scores, and what readers of regions of interest understand.
+    fn attach(&mut self, buffer: &mut gst::BufferRef, scores: &Scores) {
+        // The plugin has registered it, so that this cannot fail.
+        let _ = scores.attach(buffer);
+        regions::attach(buffer, self.size(), scores, self.runner.faces(), self.detector.as_deref());
+        #[cfg(feature = "v1_24")]
+        {
+            let (size, runner) = (self.size(), &self.runner);
+            if let Err(error) = self.relations.attach(buffer, size, scores, |track| runner.is_followed(track)) {
+                gst::warning!(CAT, "Analytics metadata is incomplete: {error}");
             }
-        };
-        match (&failure, state.on_error) {
+        }
+    }
+}
+
+impl DeepfakeScore {
+    /// Ends the run of a model that the stream waits for; frames are let go until the flush or the stop is over.
+    fn interrupt(&self) {
+        self.flushing.store(true, Ordering::Release);
+        if let Some(active) = lock(&self.active).as_ref() {
+            // Where nothing runs there is nothing to end.
+            let _ = active.options.terminate();
+        }
+    }
+
+    /// Mode `auto` becomes what the pipeline is, as far as upstream tells.
+    fn is_live(&self) -> bool {
+        // Not locked while others are asked.
+        let mode = lock(&self.settings).mode;
+        match mode {
+            Mode::EveryFrame => false,
+            Mode::Live => true,
+            Mode::Auto => {
+                let mut latency = gst::query::Latency::new();
+                self.obj().sink_pad().peer_query(&mut latency) && latency.result().0
+            }
+        }
+    }
+
+    /// A frame that is waited for may take until the next one comes; in live mode none is waited for.
+    fn added_latency(&self, live: bool) -> gst::ClockTime {
+        if !live || lock(&self.settings).mode != Mode::EveryFrame {
+            return gst::ClockTime::ZERO;
+        }
+        let caps = self.obj().sink_pad().current_caps();
+        let info = caps.and_then(|caps| gst_video::VideoInfo::from_caps(&caps).ok());
+        let time = info.and_then(|info| FrameFormat::new(&info).ok()).and_then(|format| frame_time(&format));
+        time.and_then(|t| gst::ClockTime::try_from(t).ok()).unwrap_or(gst::ClockTime::ZERO)
+    }
+
+    /// Before the first frame: who works on them.
+    fn settle(&self, state: &mut State) -> Result<(), gst::FlowError> {
+        if std::mem::replace(&mut state.settled, true) {
+            return Ok(());
+        }
+        let live = self.is_live();
+        if live && let Err(error) = state.runner.go_live() {
+            gst::element_imp_error!(self, gst::ResourceError::NoSpaceLeft, ("{error}"));
+            return Err(gst::FlowError::Error);
+        }
+        let mode = if live { "live" } else { "every-frame" };
+        gst::info!(CAT, imp = self, "Mode {mode}");
+        if let Some(active) = lock(&self.active).as_mut() {
+            active.mode = Some(mode);
+        }
+        Ok(())
+    }
+
+    /// Says what failed, and whether the stream goes on.
+    fn tell_failure(&self, state: &mut State, failure: Option<&str>) -> Result<(), gst::FlowError> {
+        match (failure, state.on_error) {
             (None, _) => state.failing = false,
             (Some(error), OnError::Error) => {
                 gst::element_imp_error!(
@@ -284,111 +543,21 @@ impl BaseTransformImpl for DeepfakeScore {
                 }
             }
         }
-        // Where faces could not be looked for, no list of them is honest, not even an empty one.
-        if !matches!(failure, Some(EngineError::Locate(_))) {
-            let scores = state.scores(number);
-            state.attach(buffer, &scores);
-            self.tell(state, buffer, &scores);
-        }
-        *lock(&self.active) = Some((state.by.clone(), state.engine.stats()));
-        Ok(gst::FlowSuccess::Ok)
-    }
-}
-
-fn setup(settings: &Settings) -> Result<State, SetupError> {
-    let model: Model = settings.load_model()?;
-    let engine = Engine::new(&model, settings.engine_options()?)?;
-    let by = ScoredBy {
-        model: model.name().to_owned(),
-        sha256: model.sha256().to_owned(),
-        provider: engine.provider().name().to_owned(),
-    };
-    Ok(State {
-        engine,
-        by,
-        format: None,
-        segment: gst::FormattedSegment::new(),
-        frame: 0,
-        verdicts: vec![],
-        failing: false,
-        upstream: vec![],
-        region_map: settings.region_map,
-        messages: settings.messages,
-        on_error: settings.on_error,
-        #[cfg(feature = "v1_24")]
-        relations: Default::default(),
-    })
-}
-
-impl State {
-    fn reset(&mut self) {
-        self.engine.reset();
-        self.verdicts.clear();
+        Ok(())
     }
 
-    fn apply(&mut self, settings: &Settings) {
-        self.engine.set_limits(settings.limits());
-        self.region_map = settings.region_map;
-        self.messages = settings.messages;
-        self.on_error = settings.on_error;
-    }
-
-    /// Scores the frame. What fails in a model is told apart from what is wrong with the buffer.
-    fn score(&mut self, buffer: &gst::BufferRef) -> Result<Option<EngineError>, MapError> {
-        self.upstream.clear();
-        self.upstream.extend(regions::upstream(buffer));
-        let time = buffer.pts().map(Duration::from);
-        let Some(format) = &self.format else { return Ok(None) };
-        let (engine, upstream) = (&mut self.engine, &self.upstream);
-        format.with_view(buffer, |view| engine.process(view, upstream, time, None).err())
-    }
-
-    fn size(&self) -> (u32, u32) {
-        self.format.as_ref().map_or((1, 1), |f| (f.info().width(), f.info().height()))
-    }
-
-    /// The result as metadata has it.
-    fn scores(&self, frame: u64) -> Scores {
-        let (width, height) = self.size();
-        let relative = |r: &Rect| r.scaled(1.0 / width as f32, 1.0 / height as f32);
-        let faces = self.engine.faces().iter().map(|face| meta::Face {
-            track: face.track,
-            bbox: Some(relative(&face.bbox)),
-            confidence: face.confidence.into(),
-            verdict: face.verdict,
-            outcome: face.outcome.map(|score| meta::FaceScore {
-                score: score.score.into(),
-                frame_score: score.frame_score.into(),
-                logit: score.logit.into(),
-                age: gst::ClockTime::try_from(score.age).unwrap_or(gst::ClockTime::MAX),
-                map: self.map(face, &relative(&score.region)),
-            }),
-        });
-        Scores { frame, mode: Mode::EveryFrame, by: self.by.clone(), faces: faces.collect() }
-    }
-
-    fn map(&self, face: &ScoredFace, region: &Rect) -> Option<RegionMap> {
-        let (width, height, values) = self.engine.map(face.track).filter(|_| self.region_map)?;
-        Some(RegionMap { width: width as u32, height: height as u32, values: values.to_vec(), region: Some(*region) })
-    }
-
-    /// Attaches the scores, and what readers of regions of interest understand.
-    fn attach(&mut self, buffer: &mut gst::BufferRef, scores: &Scores) {
-        // The plugin has registered it, so that this cannot fail.
-        let _ = scores.attach(buffer);
-        let detector = self.engine.locator().map(|l| l.name());
-        regions::attach(buffer, self.size(), scores, self.engine.faces(), detector);
-        #[cfg(feature = "v1_24")]
+    fn tell_stats(&self, state: &mut State) {
+        if let Some(interval) = state.stats_interval
+            && state.stats_told.elapsed() >= interval
         {
-            let (size, engine) = (self.size(), &self.engine);
-            if let Err(error) = self.relations.attach(buffer, size, scores, |track| engine.is_followed(track)) {
-                gst::warning!(CAT, "Analytics metadata is incomplete: {error}");
-            }
+            state.stats_told = Instant::now();
+            let mut structure = stats_structure(&state.recorder);
+            structure.set("provider", &state.by.provider);
+            structure.set("mode", lock(&self.active).as_ref().and_then(|a| a.mode));
+            self.post(structure);
         }
     }
-}
 
-impl DeepfakeScore {
     /// Posts what was asked for.
     fn tell(&self, state: &mut State, buffer: &gst::BufferRef, scores: &Scores) {
         if state.messages == Messages::None {
@@ -420,7 +589,7 @@ impl DeepfakeScore {
             self.post(structure);
         }
         // Tracks that are gone need no memory of what was told.
-        state.verdicts.retain(|(track, _)| state.engine.is_followed(*track));
+        state.verdicts.retain(|(track, _)| state.runner.is_followed(*track));
         if state.messages == Messages::All {
             let mut structure = scores.to_structure("deepfake-scores");
             structure.set("pts", buffer.pts());

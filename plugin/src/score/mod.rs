@@ -10,6 +10,13 @@
  * serialized) and a #GstVideoRegionOfInterestMeta of type `face` for each face; where it is built for GStreamer 1.24 or
  * newer, a #GstAnalyticsRelationMeta too. The pixels pass unchanged and are not copied.
  *
+ * ## Modes
+ *
+ * In mode `every-frame` each buffer waits until its own frame is scored. In mode `live` no buffer ever waits: a worker scores the newest
+ * frame it can, and each buffer carries the newest finished result, its boxes moved on to where the faces should be by now, with the
+ * age of the scores. `auto` is `live` where the pipeline is live. Live mode adds no latency; `every-frame` in a live pipeline adds
+ * that of one frame. A cut to another shot ends all tracks.
+ *
  * ## Messages
  *
  * With `messages=verdicts` (the default) an element message `deepfake-verdict` tells each change of the verdict on a track:
@@ -24,7 +31,8 @@
  * | `model-sha256`, `provider` | string | what gave the numbers |
  *
  * `messages=all` posts a message `deepfake-scores` for each frame too: the fields of `DeepfakeScoresMeta`, and `pts` and
- * `running-time`. `messages=none` posts neither.
+ * `running-time`. `messages=none` posts neither. With a `stats-interval` a message `deepfake-stats` tells every so many milliseconds
+ * what the property `stats` has.
  *
  * ## Example
  *
@@ -39,9 +47,10 @@ use gst::prelude::*;
 
 mod imp;
 pub(crate) mod regions;
+mod runner;
 mod settings;
 
-pub use settings::{FaceSource, Messages, OnError, Provider};
+pub use settings::{FaceSource, Messages, Mode, OnError, Provider};
 
 glib::wrapper! {
     /// The element `deepfakescore`.

@@ -23,9 +23,6 @@ impl Convention {
     /// UltraFace: medians against YuNet's boxes, over 2144 faces of at least 48 pixels in frames and portraits, measured with
     /// `examples/box_conventions.rs`.
     pub const ULTRAFACE: Self = Self { dx: -0.002, dy: 0.008, sw: 1.012, sh: 1.007 };
-    /// SeetaFace, whose boxes are squares: medians over 1967 faces, measured likewise.
-    pub const SEETAFACE: Self = Self { dx: -0.001, dy: -0.008, sw: 0.878, sh: 1.159 };
-
     /// The same face's box in the reference convention.
     pub fn to_reference(&self, bbox: &Rect) -> Rect {
         let centre = bbox.center();

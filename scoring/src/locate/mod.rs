@@ -5,7 +5,7 @@ pub mod decode;
 pub mod nms;
 mod onnx;
 mod recognize;
-mod seetaface;
+pub mod search;
 
 use thiserror::Error;
 
@@ -14,10 +14,9 @@ pub use convention::Convention;
 use crate::crop::{CropError, Cropper};
 use crate::frame::FrameView;
 use crate::geometry::{Point, Rect};
-use crate::model::Model;
+use crate::model::{Model, ModelError};
 use crate::session::{Provider, SessionError, SessionOptions};
 use onnx::OnnxDetector;
-use seetaface::SeetaFace;
 
 /// A face in a frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -105,8 +104,8 @@ pub enum LocateError {
         problem: String,
     },
     /// The model that this crate carries is not what it was.
-    #[error("the built-in model of SeetaFace is damaged")]
-    SeetaFace,
+    #[error("the bundled face detector is damaged: {0}")]
+    Bundled(#[from] ModelError),
     /// The model does not load or run.
     #[error(transparent)]
     Session(#[from] SessionError),
@@ -115,20 +114,26 @@ pub enum LocateError {
     Crop(#[from] CropError),
 }
 
+/// The face detector that comes with this crate; `models/locator.md` is its card.
+const BUNDLED: &[u8] = include_bytes!("../../models/locator.onnx");
+
+/// The face detector that comes with this crate, of YuNet's form.
+///
+/// # Errors
+///
+/// A build that went wrong.
+pub fn bundled() -> Result<Model, LocateError> {
+    Ok(Model::from_bytes("locator", BUNDLED)?)
+}
+
 /// A face detector, ready to look at frames. It belongs to one worker.
 #[derive(Debug)]
 pub struct Locator {
-    detector: Detector,
+    detector: OnnxDetector,
     convention: Convention,
     cropper: Cropper,
     options: LocateOptions,
     candidates: Vec<Face>,
-}
-
-#[derive(Debug)]
-enum Detector {
-    Onnx(Box<OnnxDetector>),
-    SeetaFace(Box<SeetaFace>),
 }
 
 impl Locator {
@@ -141,46 +146,28 @@ impl Locator {
     pub fn new(model: &Model, session: &SessionOptions, options: LocateOptions) -> Result<Self, LocateError> {
         options.check()?;
         let detector = OnnxDetector::new(model, session)?;
-        Ok(Self::with(detector.convention(), Detector::Onnx(Box::new(detector)), options))
+        let convention = detector.convention();
+        Ok(Self { detector, convention, cropper: Cropper::default(), options, candidates: Vec::new() })
     }
 
-    /// The detector that needs no file: SeetaFace, for frontal faces.
-    ///
-    /// # Errors
-    ///
-    /// Options out of range.
-    pub fn seetaface(options: LocateOptions) -> Result<Self, LocateError> {
-        options.check()?;
-        let detector = SeetaFace::new()?;
-        Ok(Self::with(Convention::SEETAFACE, Detector::SeetaFace(Box::new(detector)), options))
+    /// Name of its model.
+    pub fn name(&self) -> &str {
+        self.detector.model()
     }
 
-    fn with(convention: Convention, detector: Detector, options: LocateOptions) -> Self {
-        Self { detector, convention, cropper: Cropper::default(), options, candidates: Vec::new() }
-    }
-
-    /// Which detector it is: `yunet`, `ultraface`, `scrfd` or `seetaface`.
-    pub fn name(&self) -> &'static str {
-        match &self.detector {
-            Detector::Onnx(d) => d.name(),
-            Detector::SeetaFace(_) => "seetaface",
-        }
+    /// Which detector it is: `yunet`, `ultraface` or `scrfd`.
+    pub fn kind(&self) -> &'static str {
+        self.detector.kind()
     }
 
     /// SHA-256 of its model, in lower case hexadecimal.
     pub fn digest(&self) -> &str {
-        match &self.detector {
-            Detector::Onnx(d) => d.digest(),
-            Detector::SeetaFace(d) => d.digest(),
-        }
+        self.detector.digest()
     }
 
     /// What runs it.
     pub fn provider(&self) -> Provider {
-        match &self.detector {
-            Detector::Onnx(d) => d.provider(),
-            Detector::SeetaFace(_) => Provider::Cpu,
-        }
+        self.detector.provider()
     }
 
     /// How it looks for faces.
@@ -204,29 +191,34 @@ impl Locator {
     ///
     /// A run that fails, outputs of another length than before.
     pub fn locate(&mut self, frame: &FrameView<'_>, faces: &mut Vec<Face>) -> Result<(), LocateError> {
+        self.look(frame, &[self.whole(frame)], faces)
+    }
+
+    /// What of the frame it is shown, and how large, where nothing more is known.
+    fn whole(&self, frame: &FrameView<'_>) -> Picture {
+        self.detector.picture(frame, self.options.max_side)
+    }
+
+    /// Looks at several parts of a frame; faces that are seen in more than one are told once.
+    fn look(&mut self, frame: &FrameView<'_>, pictures: &[Picture], faces: &mut Vec<Face>) -> Result<(), LocateError> {
         faces.clear();
-        self.candidates.clear();
-        let (cropper, candidates, options) = (&mut self.cropper, &mut self.candidates, &self.options);
-        let picture = match &mut self.detector {
-            Detector::Onnx(d) => {
-                let picture = d.picture(frame, options.max_side);
-                d.detect(frame, &picture, cropper, options.confidence, candidates)?;
-                picture
-            }
-            Detector::SeetaFace(d) => {
-                let picture = SeetaFace::picture(frame, options.max_side);
-                d.detect(frame, &picture, cropper, options.confidence, candidates)?;
-                picture
-            }
-        };
-        nms::suppress(candidates, options.iou);
-        faces.extend(candidates.iter().filter_map(|face| picture.to_frame(face, &self.convention, frame)));
+        for picture in pictures {
+            let (cropper, candidates) = (&mut self.cropper, &mut self.candidates);
+            candidates.clear();
+            self.detector.detect(frame, picture, cropper, self.options.confidence, candidates)?;
+            nms::suppress(candidates, self.options.iou);
+            let placed = candidates.iter().filter_map(|face| picture.to_frame(face, &self.convention, frame));
+            faces.extend(placed.filter(|face| !picture.cuts(&face.bbox, frame)));
+        }
+        if pictures.len() > 1 {
+            nms::suppress(faces, self.options.iou);
+        }
         Ok(())
     }
 }
 
-/// The picture that a detector is shown: all of the frame from its top left corner on, with the aspect kept. What is left over at
-/// the right or at the bottom repeats the frame's edge.
+/// The picture that a detector is shown: a part of the frame, or all of it from its top left corner on, with the aspect kept. What is
+/// left over at the right or at the bottom repeats the frame's edge.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Picture {
     /// Pixels.
@@ -260,10 +252,12 @@ impl Picture {
     fn to_frame(self, face: &Face, convention: &Convention, frame: &FrameView<'_>) -> Option<Face> {
         let (sx, sy) = (self.region.w / self.width as f32, self.region.h / self.height as f32);
         let bbox = convention.to_reference(&face.bbox).scaled(sx, sy);
+        let bbox = Rect { x: bbox.x + self.region.x, y: bbox.y + self.region.y, ..bbox };
         let centre = bbox.center();
         let inside =
             (0.0..=frame.width() as f32).contains(&centre.x) && (0.0..=frame.height() as f32).contains(&centre.y);
-        let landmarks = face.landmarks.map(|l| l.map(|p| Point { x: p.x * sx, y: p.y * sy }));
+        let landmarks =
+            face.landmarks.map(|l| l.map(|p| Point { x: p.x * sx + self.region.x, y: p.y * sy + self.region.y }));
         (inside && bbox.is_valid()).then_some(Face { bbox, landmarks, ..*face })
     }
 }

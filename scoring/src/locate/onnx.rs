@@ -37,7 +37,11 @@ impl OnnxDetector {
         Ok(detector)
     }
 
-    pub(super) fn name(&self) -> &'static str {
+    pub(super) fn model(&self) -> &str {
+        self.session.model().name()
+    }
+
+    pub(super) fn kind(&self) -> &'static str {
         self.graph.kind.name()
     }
 

@@ -34,7 +34,7 @@ impl Locator {
         if self.no_measure {
             return Ok(());
         }
-        let table = measure::table(&locator::measured(&config, &self.work)?);
+        let table = locator::measured(&config, &self.work)?.tables();
         print!("{table}");
         self.card.map_or(Ok(()), |card| measure::write_card(&card, &table))
     }

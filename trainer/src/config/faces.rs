@@ -11,7 +11,7 @@ use crate::error::Result;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Faces {
-    /// Face detector (ONNX): YuNet, UltraFace or SCRFD. Default: the built-in SeetaFace, which finds frontal faces and tells no landmarks.
+    /// Face detector (ONNX): YuNet, UltraFace or SCRFD. Default: the bundled one, which tells landmarks.
     pub face_model: Option<PathBuf>,
     /// Less sure faces are not cut, [0, 1]. Default 0.7.
     pub confidence: f32,

@@ -6,7 +6,7 @@ use deepfake_scoring::contract::{Contract, Crop};
 use deepfake_scoring::crop::{Cropper, TensorSpec};
 use deepfake_scoring::frame::FrameView;
 use deepfake_scoring::geometry::Rect;
-use deepfake_scoring::locate::{LocateOptions, Locator};
+use deepfake_scoring::locate::{self, LocateOptions, Locator};
 use deepfake_scoring::model::Model;
 use deepfake_scoring::score::{MAX_BATCH, Scorer};
 use deepfake_scoring::session::SessionOptions;
@@ -74,33 +74,36 @@ impl Judge {
 /// Locators for as many threads as ask at a time.
 #[derive(Debug)]
 pub struct Locators {
-    model: Option<Model>,
+    model: Model,
     idle: Mutex<Vec<Locator>>,
 }
 
 impl Locators {
-    /// Of that ONNX file, or the engine's own.
+    /// Of that ONNX file, or the bundled one.
     ///
     /// # Errors
     ///
     /// A file that is no model.
     pub fn new(model: Option<&std::path::Path>) -> Result<Self> {
-        Ok(Self { model: model.map(Model::read).transpose()?, idle: Mutex::new(Vec::new()) })
+        let model = match model {
+            Some(path) => Model::read(path)?,
+            None => locate::bundled()?,
+        };
+        Ok(Self { model, idle: Mutex::new(Vec::new()) })
     }
 
     /// What decides about the boxes they find.
-    pub fn digest(&self) -> String {
-        self.model.as_ref().map_or_else(|| "seetaface".to_owned(), |m| m.sha256().to_owned())
+    pub fn digest(&self) -> &str {
+        self.model.sha256()
     }
 
     /// The largest face of a frame.
     fn largest(&self, frame: &FrameView<'_>) -> Result<Option<Rect>> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut locator = match (idle, &self.model) {
-            (Some(locator), _) => locator,
+        let mut locator = match idle {
+            Some(locator) => locator,
             // One thread each: they run side by side.
-            (None, Some(model)) => Locator::new(model, &SessionOptions::default(), LocateOptions::default())?,
-            (None, None) => Locator::seetaface(LocateOptions::default())?,
+            None => Locator::new(&self.model, &SessionOptions::default(), LocateOptions::default())?,
         };
         let mut faces = Vec::new();
         locator.locate(frame, &mut faces)?;

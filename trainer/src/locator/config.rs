@@ -79,6 +79,10 @@ pub struct Scene {
     pub size: usize,
     /// Share of scenes that are composed of portraits; the others are parts of frames. Default 0.4.
     pub composed: f64,
+    /// Share of the others that are parts of portraits. Default 0.2.
+    pub portraits: f64,
+    /// Share of the others that are cut anywhere, not around a face. Default 0.3.
+    pub elsewhere: f64,
     /// Most faces of a composed scene. Default 6.
     pub faces: usize,
     /// Sides of faces, drawn so that every doubling is as likely as the next, pixels of the scene. Default [8, 240].
@@ -89,7 +93,7 @@ pub struct Scene {
 
 impl Default for Scene {
     fn default() -> Self {
-        Self { size: 320, composed: 0.4, faces: 6, face: [8.0, 240.0], turn: 25.0 }
+        Self { size: 320, composed: 0.4, portraits: 0.2, elsewhere: 0.3, faces: 6, face: [8.0, 240.0], turn: 25.0 }
     }
 }
 
@@ -195,12 +199,15 @@ impl Config {
         if self.data.frames_per_video == 0 || self.measure.frames_per_video == 0 {
             return wrong("frames_per_video", "must be at least 1");
         }
-        let Scene { size, composed, faces, face: [least, most], turn } = self.scene;
+        let Scene { size, composed, portraits, elsewhere, faces, face: [least, most], turn } = self.scene;
         if size % 32 != 0 || !(96..=1024).contains(&size) {
             return wrong("scene.size", "must be a multiple of 32 from 96 to 1024");
         }
         if !(0.0..=1.0).contains(&composed) || faces == 0 {
             return wrong("scene.composed", "is a share: it must be from 0 to 1, and `scene.faces` at least 1");
+        }
+        if ![portraits, elsewhere].into_iter().all(|share| (0.0..=1.0).contains(&share)) {
+            return wrong("scene", "`portraits` and `elsewhere` are shares: they must be from 0 to 1");
         }
         if composed > 0.0 && self.data.portraits.is_empty() {
             return wrong("scene.composed", "needs `data.portraits`: set it to 0 or name some");

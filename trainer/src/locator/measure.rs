@@ -7,7 +7,7 @@ use std::time::Instant;
 use deepfake_scoring::crop::Cropper;
 use deepfake_scoring::frame::FrameView;
 use deepfake_scoring::geometry::Rect;
-use deepfake_scoring::locate::{Face, LocateOptions, Locator};
+use deepfake_scoring::locate::{self, Face, LocateOptions, Locator};
 use deepfake_scoring::model::Model;
 use deepfake_scoring::session::{Provider, SessionOptions};
 use rand::SeedableRng;
@@ -24,9 +24,9 @@ use crate::seeded;
 use crate::video;
 
 /// Boxes are of the same face from this overlap on.
-const FOUND: f32 = 0.5;
+pub(super) const FOUND: f32 = 0.5;
 /// A box that overlaps with what the teacher may have seen by this much is not false.
-const NEAR: f32 = 0.3;
+pub(super) const NEAR: f32 = 0.3;
 /// Boxes are looked at from this confidence on.
 const LEAST: f32 = 0.3;
 
@@ -146,7 +146,7 @@ struct Contestant {
     jitter: Vec<f64>,
 }
 
-/// Measures the locator in `model` beside the teacher, the rivals and the engine's built-in one.
+/// Measures the locator in `model` beside the teacher, the rivals and the one that the engine is built with.
 ///
 /// # Errors
 ///
@@ -161,8 +161,11 @@ pub fn measure(config: &Config, model: &Path, labels: &Path) -> Result<Vec<Measu
         let locator = Locator::new(&Model::read(file)?, &session, options)?;
         all.push(Contestant::new(file.file_stem().unwrap_or_default().to_string_lossy().into_owned(), locator));
     }
-    let built_in = Locator::seetaface(options)?;
-    all.push(Contestant::new(built_in.name().to_owned(), built_in));
+    let bundled = locate::bundled()?;
+    // Not beside itself.
+    if all.iter().all(|c| c.locator.digest() != bundled.sha256()) {
+        all.push(Contestant::new("bundled".to_owned(), Locator::new(&bundled, &session, options)?));
+    }
     let mut stills = Vec::new();
     on_videos(config, &mut all, &mut stills)?;
     on_scenes(config, labels, &mut all, &mut stills)?;

@@ -7,6 +7,7 @@ pub mod learn;
 pub mod loss;
 pub mod measure;
 pub mod scene;
+pub mod small;
 pub mod target;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ use crate::export;
 use crate::seeded;
 use measure::Measured;
 use scene::Painter;
+use serde::Serialize;
+use small::Small;
 
 /// Where its parts lie in a work folder.
 #[derive(Clone, Debug)]
@@ -92,14 +95,32 @@ pub fn make(config: &Config, work: &Path, stop_after: Option<usize>) -> Result<O
     Ok(Some(layout.model()))
 }
 
-/// [`measure::measure`] of the work folder's model; kept there.
+/// What was measured of a locator.
+#[derive(Clone, Debug, Serialize)]
+pub struct Measurements {
+    /// It, the teacher, the rivals and the one that the engine is built with.
+    pub locators: Vec<Measured>,
+    /// How it finds small faces in large frames.
+    pub small: Vec<Small>,
+}
+
+impl Measurements {
+    /// As tables of a card, Markdown.
+    pub fn tables(&self) -> String {
+        measure::table(&self.locators) + &small::table(&self.small)
+    }
+}
+
+/// [`measure::measure`] and [`small::measure`] of the work folder's model; kept there.
 ///
 /// # Errors
 ///
 /// As there; a folder without a model.
-pub fn measured(config: &Config, work: &Path) -> Result<Vec<Measured>> {
+pub fn measured(config: &Config, work: &Path) -> Result<Measurements> {
     let layout = Layout::new(work);
-    let all = measure::measure(config, &layout.model(), &layout.labels())?;
+    let locators = measure::measure(config, &layout.model(), &layout.labels())?;
+    let small = small::measure(config, &layout.model(), &layout.labels())?;
+    let all = Measurements { locators, small };
     let text = serde_json::to_vec_pretty(&all).map_err(|e| Error::Data(e.to_string()))?;
     write_atomically(&layout.measured(), &text)?;
     Ok(all)
