@@ -6,7 +6,7 @@
 #
 # FOLDER gets programme.m3u8, scored.m3u8 and index.html, which shows both; serve it with any web server, for a look with
 # python3 -m http.server --directory FOLDER. The last ten segments are kept, with --keep all of them. stdout gets a record
-# of each scored frame. The programme is H.264 with AAC; where it has no sound, say --silent, or it waits for it. PROPERTY
+# of each frame of the scored picture. The programme is H.264 with AAC; where it has no sound, say --silent, or it waits for it. PROPERTY
 # is any property of the element deepfakescore.
 #
 #     rtmp2src -> flvdemux, or srtsrc -> tsdemux
@@ -14,8 +14,9 @@
 #                             -> queue, leaky -> avdec_h264 -> queue, newest frame wins
 #                                -> deepfakescore -> deepfakejson -> deepfakeoverlay -> x264enc -> hlssink2     (scored)
 #
-# The programme is passed on as it came, not even decoded, and never waits for the scores: where scoring is slower than
-# the programme, frames are missing in the scored picture only. If a model fails, the pictures go on without scores.
+# The programme is passed on as it came, not even decoded, and never waits for the scores; nor does the scored picture, which
+# shows the newest there are. Where this machine cannot decode and encode at the pace of the programme, frames are missing in
+# the scored picture only. If a model fails, the pictures go on without scores.
 # It ends when an RTMP sender has been gone for ten seconds, with an error when an SRT sender goes, and by Ctrl-C; let a
 # service manager start it again.
 set -euo pipefail

@@ -7,7 +7,7 @@
 # Each stream is H.264 in RTP over UDP on a port of this machine, or of a multicast group. PROPERTY is any property of the
 # element deepfakescore.
 #
-#     udpsrc -> rtpjitterbuffer -> avdec_h264 -> queue, newest frame wins -> deepfakescore -> deepfakejson -> funnel -> stdout
+#     udpsrc -> rtpjitterbuffer -> avdec_h264 -> queue, newest frame wins -> deepfakescore (mode=live) -> deepfakejson -> funnel -> stdout
 #
 # A monitor only listens: no sender waits for it. A stream that is slow to score, or broken, holds up no other one.
 set -euo pipefail

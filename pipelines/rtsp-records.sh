@@ -5,7 +5,7 @@
 #
 # PROPERTY is any property of the element deepfakescore (gst-inspect-1.0 deepfakescore).
 #
-#     rtspsrc -> decodebin -> queue, newest frame wins -> deepfakescore -> deepfakejson -> stdout
+#     rtspsrc -> decodebin -> queue, newest frame wins -> deepfakescore (mode=live) -> deepfakejson -> stdout
 #
 # The camera never waits: where scoring is slower than the stream, the queue drops frames, the oldest first, and their
 # records are missing. Each record has the time (utc) at which its frame was taken.

@@ -251,3 +251,25 @@ fn an_interrupted_run_keeps_what_it_has() {
     assert!(rest.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
     assert!(decoded(&overlay, "video/x-raw").0 > 0);
 }
+
+#[test]
+fn the_two_lines_at_the_end_make_the_plugin_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let video =
+        clip(&folder, "a.mkv", "videotestsrc num-buffers=3 ! video/x-raw,width=160,height=120 ! jpegenc ! matroskamux");
+    let (_, said) = records(&[video]);
+    let end = said.lines().skip_while(|line| !line.starts_with("To use the plugin"));
+    let lines: Vec<&str> = end.filter_map(|line| line.strip_prefix("    ")).collect();
+    assert_eq!(lines.len(), 2, "{said}");
+    let told = |lines: &[&str]| {
+        let mut shell = Command::new("bash");
+        shell
+            .arg("-ec")
+            .arg(lines.join("\n"))
+            .env_remove("GST_PLUGIN_PATH")
+            .env("GST_REGISTRY", folder.path().join("registry"));
+        let output = shell.output().unwrap();
+        output.status.success() && String::from_utf8(output.stdout).unwrap().contains("Factory Details")
+    };
+    assert!(told(&lines) && !told(&lines[1..]), "{lines:?}");
+}

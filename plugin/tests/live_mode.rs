@@ -214,23 +214,51 @@ fn the_mode_is_that_of_the_pipeline_and_the_latency_that_of_the_mode() {
 
 #[test]
 fn the_frames_that_are_held_are_asked_for() {
-    for (mode, more) in [("live", 2), ("every-frame", 0)] {
+    // Somebody downstream who has a pool of three to five, or nobody who answers.
+    for (mode, answers, expected) in [
+        ("live", true, vec![(9216, 5, 7)]),
+        ("live", false, vec![(9216, 2, 0)]),
+        ("every-frame", true, vec![(9216, 3, 5)]),
+        ("every-frame", false, vec![]),
+    ] {
         let line = Line::new(brightness_model, &[("mode", mode)]);
         let caps = line.info.to_caps().unwrap();
         let mut query = gst::query::Allocation::new(Some(&caps), true);
-        // Somebody downstream who has a pool of three.
-        let src = line.element().static_pad("src").unwrap();
-        let peer = src.peer().unwrap();
-        peer.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM | gst::PadProbeType::PUSH, |_, info| {
-            if let Some(gst::QueryViewMut::Allocation(query)) = info.query_mut().map(|q| q.view_mut()) {
-                query.add_allocation_pool(None::<&gst::BufferPool>, 9216, 3, 5);
-                return gst::PadProbeReturn::Handled;
+        let peer = line.element().static_pad("src").unwrap().peer().unwrap();
+        peer.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM | gst::PadProbeType::PUSH, move |_, info| {
+            match info.query_mut().map(|q| q.view_mut()) {
+                Some(gst::QueryViewMut::Allocation(query)) if answers => {
+                    query.add_allocation_pool(None::<&gst::BufferPool>, 9216, 3, 5);
+                    query.add_allocation_meta::<gst_video::VideoCropMeta>(None);
+                    query.add_allocation_meta::<gst_video::VideoMeta>(None);
+                    gst::PadProbeReturn::Handled
+                }
+                Some(gst::QueryViewMut::Allocation(_)) => gst::PadProbeReturn::Drop,
+                _ => gst::PadProbeReturn::Ok,
             }
-            gst::PadProbeReturn::Ok
         });
-        assert!(line.element().static_pad("sink").unwrap().query(&mut query));
+        let answered = line.element().static_pad("sink").unwrap().query(&mut query);
+        assert_eq!(answered, answers || mode == "live", "{mode} {answers}");
         let pools: Vec<_> = query.allocation_pools().map(|(_, size, min, max)| (size, min, max)).collect();
-        assert_eq!(pools, [(9216, 3 + more, 5 + more)], "{mode}");
+        assert_eq!(pools, expected, "{mode} {answers}");
+        assert_eq!(query.find_allocation_meta::<gst_video::VideoMeta>().is_some(), answers);
+        assert!(
+            query.find_allocation_meta::<gst_video::VideoCropMeta>().is_none(),
+            "it would look at all of the picture"
+        );
+    }
+}
+
+#[test]
+fn a_latency_that_comes_with_the_caps_is_announced() {
+    for (mode, told) in [("every-frame", true), ("live", false)] {
+        let line = Line::new(brightness_model, &[("mode", mode)]);
+        let bus = gst::Bus::new();
+        line.element().set_bus(Some(&bus));
+        let caps =
+            VideoInfo::builder(gst_video::VideoFormat::Rgb, 64, 48).fps((50, 1)).build().unwrap().to_caps().unwrap();
+        assert!(line.element().static_pad("sink").unwrap().send_event(gst::event::Caps::new(&caps)));
+        assert_eq!(bus.iter().any(|m| m.type_() == gst::MessageType::Latency), told, "{mode}");
     }
 }
 

@@ -36,6 +36,8 @@ impl Line {
         for (name, value) in properties {
             element.set_property_from_str(name, value);
         }
+        // A harness is a live pipeline.
+        element.set_property_from_str("mode", "every-frame");
         let mut harness = gst_check::Harness::with_element(&element, Some("sink"), Some("src"));
         let info = VideoInfo::builder(format, width, height).fps((25, 1)).build().unwrap();
         harness.set_src_caps(info.to_caps().unwrap());
@@ -124,8 +126,18 @@ fn a_verdict_needs_frames_and_is_told_once() {
 fn what_is_told_is_what_was_asked_for() {
     const VERDICT: [&str; 9] =
         ["before", "frame", "model-sha256", "provider", "pts", "running-time", "score", "track", "verdict"];
-    const SCORES: [&str; 9] =
-        ["faces", "frame", "mode", "model-name", "model-sha256", "provider", "pts", "running-time", "version"];
+    const SCORES: [&str; 10] = [
+        "faces",
+        "frame",
+        "mode",
+        "model-name",
+        "model-sha256",
+        "provider",
+        "pts",
+        "running-time",
+        "skipped",
+        "version",
+    ];
     for (messages, verdicts, frames) in [("none", 0, 0), ("verdicts", 3, 0), ("all", 3, 160)] {
         let mut line = Line::new(VideoFormat::Rgb, (64, 48), &[("face-source", "frame"), ("messages", messages)]);
         let bus = gst::Bus::new();

@@ -187,6 +187,8 @@ pub struct Engine {
     at: (u64, Option<Duration>),
     next: u64,
     search: Search,
+    /// Tracks of small faces that the last look did not look for.
+    passed_by: Vec<u64>,
     located: Option<u64>,
     tracks: HashMap<u64, TrackState>,
     recorder: Recorder,
@@ -230,6 +232,7 @@ impl Engine {
             at: (0, None),
             next: 0,
             search: Search::default(),
+            passed_by: vec![],
             located: None,
             tracks: HashMap::new(),
             recorder: Recorder::default(),
@@ -286,6 +289,7 @@ impl Engine {
     fn end_tracks(&mut self) {
         self.tracker.reset();
         self.tracks.clear();
+        self.passed_by.clear();
         self.located = None;
     }
 
@@ -305,7 +309,7 @@ impl Engine {
         if self.cuts.is_cut(frame) {
             self.end_tracks();
         }
-        self.look(frame, upstream, self.next, time)?;
+        self.look(frame, upstream, self.next, time, options)?;
         self.run(options)
     }
 
@@ -322,13 +326,15 @@ impl Engine {
         upstream: &[UpstreamFace],
         number: u64,
         time: Option<Duration>,
+        options: Option<&RunOptions>,
     ) -> Result<(), EngineError> {
         self.next = number + 1;
         self.at = (number, time);
         self.faces.clear();
         self.batch.clear();
-        let locating = self.find(frame, upstream, number)?;
-        self.recorder.looked(self.faces.len(), locating);
+        let found = self.find(frame, upstream, number, options);
+        self.recorder.looked(self.faces.len(), *found.as_ref().unwrap_or(&None));
+        found?;
         self.cut(frame, number);
         Ok(())
     }
@@ -350,9 +356,14 @@ impl Engine {
         &self.faces
     }
 
-    /// The track of that id, while it lives.
-    pub fn track(&self, id: u64) -> Option<&Track> {
-        self.tracker.get(id)
+    /// The track of that id, while it lives, and whether the last look was at its place.
+    pub(crate) fn track(&self, id: u64) -> Option<(&Track, bool)> {
+        Some((self.tracker.get(id)?, !self.passed_by.contains(&id)))
+    }
+
+    /// The tracks that live.
+    pub(crate) fn followed(&self) -> impl Iterator<Item = u64> {
+        self.tracker.tracks().iter().map(|t| t.id)
     }
 
     /// Whether a track still lives.
@@ -373,6 +384,7 @@ impl Engine {
         frame: &FrameView<'_>,
         upstream: &[UpstreamFace],
         number: u64,
+        options: Option<&RunOptions>,
     ) -> Result<Option<Duration>, EngineError> {
         let whole = whole(frame.width(), frame.height());
         if self.source == FaceSource::Frame {
@@ -390,24 +402,32 @@ impl Engine {
             let start = std::time::Instant::now();
             let known = self.tracker.tracks().iter().map(|t| t.bbox);
             let smallest = self.limits.min_face_size as f32;
-            self.search.look(locator, frame, smallest, known, &mut self.found)?;
+            self.search.look(locator, frame, smallest, known, &mut self.found, options)?;
             let took = start.elapsed();
             self.located = Some(number);
             self.faces.extend(self.found.iter().map(|f| face(f.bbox, f.confidence, None)));
             self.faces.sort_by(|a, b| b.bbox.area().total_cmp(&a.bbox.area()));
+            self.tracker.pass_by(number, |bbox| !self.search.saw(bbox));
             self.follow(number, |_| None);
             // Small faces that this look passed by are still there, as far as is known. Where they were seen last: from looks that
             // are far apart and at several scales no velocity is to be had.
-            let passed_by = |t: &&Track| t.seen != number && !self.search.saw(&t.bbox);
-            let tracks = self.tracker.tracks().iter().filter(passed_by);
+            let apart = |t: &Track| self.found.iter().all(|f| f.bbox.iou(&t.bbox) < TrackOptions::default().iou);
+            let passed_by = |t: &&Track| t.seen != number && !self.search.saw(&t.bbox) && apart(t);
+            self.passed_by.clear();
+            self.passed_by.extend(self.tracker.tracks().iter().filter(passed_by).map(|t| t.id));
+            let tracks = self.passed_by.iter().filter_map(|id| self.tracker.get(*id));
             self.faces.extend(tracks.map(|t| ScoredFace { track: t.id, ..face(t.bbox, 0.0, None) }));
             self.faces.sort_by(|a, b| b.bbox.area().total_cmp(&a.bbox.area()));
             Ok(Some(took))
         } else {
-            // Only tracks that were seen when faces were last looked for: the others are gone from the picture.
-            let seen = self.located;
-            let tracks = self.tracker.predicted(number).filter(|(t, _)| Some(t.seen) == seen);
-            self.faces.extend(tracks.map(|(t, bbox)| ScoredFace { track: t.id, ..face(bbox, 0.0, None) }));
+            // Only tracks that were listed when faces were last looked for: the others are gone from the picture.
+            let Some(seen) = self.located else { return Ok(None) };
+            let listed = self.tracker.tracks().iter().filter(|t| t.seen == seen || self.passed_by.contains(&t.id));
+            let placed = listed.map(|t| {
+                let bbox = if t.seen == seen { t.predicted(number) } else { t.bbox };
+                ScoredFace { track: t.id, ..face(bbox, 0.0, None) }
+            });
+            self.faces.extend(placed);
             self.faces.sort_by(|a, b| b.bbox.area().total_cmp(&a.bbox.area()));
             Ok(None)
         }
@@ -448,6 +468,10 @@ impl Engine {
             }
             eligible += 1;
             let state = self.tracks.entry(face.track).or_default();
+            // Nobody knows whether it is still there: the last score stands, and grows old.
+            if self.passed_by.contains(&face.track) && state.last.is_some() {
+                continue;
+            }
             let interval = u64::from(self.limits.score_interval.max(1));
             let fresh =
                 |last: Last| number.saturating_sub(last.frame) < interval && face.bbox.area() < GROWTH * last.area;

@@ -2,8 +2,8 @@
 //!
 //! A worker of its own has the [`Engine`]. The thread of the stream never waits for it: to each frame it gives what the newest
 //! finished result says of the faces, moved on to where they should be by now, with the age of the scores; and it hands the frame
-//! over only where the worker is free for one, or will be before the next frame comes. One frame is worked on and one, the newest,
-//! may wait. A frame is held until its crops are cut, not while the scoring model runs.
+//! over only where the worker is free for one, or should be before the next frame comes. One frame is worked on and one, the newest,
+//! may wait. The one that is worked on is held until its crops are cut, not while the scoring model runs.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use crate::engine::{Engine, EngineError, FaceSource, Limits, ScoredFace, UpstreamFace, list_upstream, whole};
+use crate::engine::{
+    Engine, EngineError, FaceSource, Limits, MAX_TRACKED, ScoredFace, UpstreamFace, list_upstream, whole,
+};
 use crate::frame::FrameView;
 use crate::geometry::Rect;
 use crate::score::NotScored;
@@ -89,6 +91,8 @@ struct Snapshot {
     moment: Moment,
     listed: bool,
     faces: Vec<Known>,
+    /// Tracks that live, listed or not.
+    followed: Vec<u64>,
     maps: Vec<f32>,
     error: Option<LiveError>,
 }
@@ -306,9 +310,9 @@ impl<F: SharedFrame> Live<F> {
         &self.faces
     }
 
-    /// Whether the newest result knows a track.
+    /// Whether a track lived when the newest result was made.
     pub fn is_followed(&self, track: u64) -> bool {
-        self.known().any(|k| k.face.track == track)
+        self.current.as_ref().is_some_and(|c| c.followed.contains(&track))
     }
 
     /// The newest map of a track, as [`Engine::map`].
@@ -322,16 +326,16 @@ impl<F: SharedFrame> Live<F> {
         self.current.iter().flat_map(|c| &c.faces)
     }
 
-    /// Faces that were looked for: where they should be by now.
+    /// Faces that were found, by whomever: where they should be by now.
     fn place_found(&mut self, current: &Snapshot, whole: &Rect, number: u64, time: Option<Duration>) {
-        for known in current.faces.iter().filter(|k| k.face.upstream.is_none()) {
+        for known in &current.faces {
             let bbox = match (self.source, &known.track) {
                 (FaceSource::Frame, _) => *whole,
                 (_, Some(track)) => track.predicted(number),
                 (_, None) => known.face.bbox,
             };
             if bbox.intersection(whole).is_some() {
-                self.faces.push(known.moved(bbox, known.face.upstream, &current.moment, time));
+                self.faces.push(known.moved(bbox, None, &current.moment, time));
             }
         }
     }
@@ -347,7 +351,9 @@ impl<F: SharedFrame> Live<F> {
         time: Option<Duration>,
     ) {
         list_upstream(upstream, whole, &mut self.faces);
-        let known = current.map_or(&[][..], |c| &c.faces);
+        // More are not followed, and stand behind.
+        let known = current.map_or(&[][..], |c| &c.faces[..c.faces.len().min(MAX_TRACKED)]);
+        let unknown = if self.panicked.is_some() { NotScored::RunFailed } else { NotScored::Pending };
         self.taken.clear();
         self.taken.resize(known.len(), false);
         let least = TrackOptions::default().iou;
@@ -373,7 +379,7 @@ impl<F: SharedFrame> Live<F> {
                 _ if face.bbox.w.min(face.bbox.h) < self.limits.min_face_size as f32 => {
                     face.outcome = Err(NotScored::TooSmall);
                 }
-                _ => face.outcome = Err(NotScored::Pending),
+                _ => face.outcome = Err(unknown),
             }
         }
     }
@@ -475,7 +481,8 @@ fn score<F: SharedFrame>(
     snapshot.clear();
     let Job { frame, upstream, moment } = job;
     let mut looked = Ok(());
-    let read = frame.with_view(&mut |view| looked = engine.look(view, &upstream, moment.number, moment.time));
+    let read =
+        frame.with_view(&mut |view| looked = engine.look(view, &upstream, moment.number, moment.time, Some(options)));
     drop(frame);
     let error = match (read, looked) {
         (Err(problem), _) => return (Some(LiveError::Frame(problem)), upstream),
@@ -483,25 +490,28 @@ fn score<F: SharedFrame>(
         (Ok(()), Ok(())) => engine.run(Some(options)).err().map(LiveError::from),
     };
     snapshot.listed = true;
+    snapshot.followed.extend(engine.followed());
     for face in engine.faces() {
         let map = engine.map(face.track).map(|(_, _, values)| {
             let start = snapshot.maps.len();
             snapshot.maps.extend_from_slice(values);
             start
         });
-        snapshot.faces.push(Known { face: *face, track: engine.track(face.track).copied(), map });
+        let track = engine.track(face.track).filter(|(_, looked)| *looked).map(|(track, _)| *track);
+        snapshot.faces.push(Known { face: *face, track, map });
     }
     (error, upstream)
 }
 
 impl Snapshot {
     fn empty(moment: Moment) -> Self {
-        Self { moment, listed: false, faces: vec![], maps: vec![], error: None }
+        Self { moment, listed: false, faces: vec![], followed: vec![], maps: vec![], error: None }
     }
 
     fn clear(&mut self) {
         self.listed = false;
         self.faces.clear();
+        self.followed.clear();
         self.maps.clear();
         self.error = None;
     }

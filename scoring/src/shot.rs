@@ -1,7 +1,6 @@
 //! Where one shot ends and another begins.
 //!
-//! A cut changes what is where; motion, a flash or a fade do not, at least from one frame to the next. So the pictures of two
-//! frames, as coarse as stamps, are compared by their correlation, which neither brightness nor contrast changes.
+//! A cut changes what is where; slow motion, a flash or a fade do not. So the pictures of two frames, as coarse as stamps, are compared by their correlation, which neither brightness nor contrast changes.
 
 use crate::frame::{Family, FrameView};
 
@@ -11,6 +10,9 @@ const ROWS: usize = 9;
 const DENSITY: usize = 4;
 /// Two frames of one shot correlate more than this.
 const CORRELATION: f32 = 0.5;
+/// Pictures whose cells deviate from their mean by less than this, of 255, show nothing: black, white, a flash. Such a frame is neither of the
+/// last shot nor of another; the next that shows something is compared with the last that did.
+const CONTRAST: f32 = 3.0;
 /// Where the cells differ by less than this on average, of 255, the noise of a picture without contrast is compared.
 const DIFFERENCE: f32 = 6.0;
 
@@ -25,6 +27,9 @@ impl CutDetector {
     pub fn is_cut(&mut self, frame: &FrameView<'_>) -> bool {
         let mut now = [0.0; COLUMNS * ROWS];
         stamp(frame, &mut now);
+        if deviation(&now) < CONTRAST {
+            return false;
+        }
         let cut = self.last.is_some_and(|last| differ(&last, &now));
         self.last = Some(now);
         cut
@@ -67,7 +72,13 @@ fn differ(a: &[f32], b: &[f32]) -> bool {
         bb += dy * dy;
         difference += (dx - dy).abs();
     }
-    // Against a picture without any contrast nothing correlates; then the difference alone decides.
-    let correlation = if aa * bb > 0.0 { ab / (aa * bb).sqrt() } else { 0.0 };
+    let correlation = ab / (aa * bb).sqrt().max(f32::MIN_POSITIVE);
     correlation < CORRELATION && difference / n > DIFFERENCE
+}
+
+/// Of the cells from their mean.
+fn deviation(cells: &[f32]) -> f32 {
+    let n = cells.len() as f32;
+    let mean = cells.iter().sum::<f32>() / n;
+    (cells.iter().map(|c| (c - mean).powi(2)).sum::<f32>() / n).sqrt()
 }

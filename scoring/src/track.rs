@@ -10,6 +10,9 @@ use crate::locate::Face;
 /// cross the picture.
 const MAX_DRIFT: f32 = 1.0;
 
+/// A track ends that nobody has looked for in so many frames.
+pub const MAX_EXCUSED: u64 = 250;
+
 /// When boxes are the same face.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TrackOptions {
@@ -53,13 +56,15 @@ pub struct Track {
     pub seen: u64,
     /// Frames in which it was seen.
     pub sightings: u64,
+    /// Frames since it was seen in which nobody looked where it is, see [`Tracker::pass_by`].
+    excused: u64,
     /// Pixels a frame, of the centre.
     velocity: (f32, f32),
 }
 
 impl Track {
     fn new(id: u64, bbox: Rect, upstream: Option<u64>, frame: u64) -> Self {
-        Self { id, upstream, bbox, seen: frame, sightings: 1, velocity: (0.0, 0.0) }
+        Self { id, upstream, bbox, seen: frame, sightings: 1, excused: 0, velocity: (0.0, 0.0) }
     }
 
     /// Its box in a later frame, if it keeps its velocity: moved by at most the longer side of the box, of the same size.
@@ -84,8 +89,14 @@ impl Track {
         }
         self.bbox = *bbox;
         self.seen = frame;
+        self.excused = 0;
         self.sightings += 1;
         self.upstream = upstream.or(self.upstream);
+    }
+
+    /// Frames in which it could have been seen and was not.
+    fn missed(&self, frame: u64) -> u64 {
+        frame.saturating_sub(self.seen).saturating_sub(self.excused)
     }
 
     /// How well a box fits, by where the face was and by where it should be: it may stop at any time.
@@ -156,7 +167,7 @@ impl Tracker {
         let gap = u64::from(self.options.max_gap);
         self.ended.clear();
         // Frames may have been skipped since. What was there the last time is given its chance after any pause.
-        self.end(|t| t.seen < last && frame - t.seen > gap + 1);
+        self.end(|t| t.seen < last && t.missed(frame) > gap + 1);
 
         ids.clear();
         ids.resize(seen.len(), 0);
@@ -170,8 +181,17 @@ impl Tracker {
         self.assign(frame, seen, ids);
         self.begin(frame, seen, ids);
 
-        self.end(|t| frame - t.seen > gap);
+        self.end(|t| t.missed(frame) > gap);
         self.last = frame;
+    }
+
+    /// To be called before [`Tracker::update`] of that frame: those of the tracks that nobody looks for in it, by their boxes, are not held to have been missed
+    /// since the last update. At most [`MAX_EXCUSED`] frames.
+    pub fn pass_by(&mut self, frame: u64, passed: impl Fn(&Rect) -> bool) {
+        let frames = frame.saturating_sub(self.last);
+        for track in self.tracks.iter_mut().filter(|t| passed(&t.bbox)) {
+            track.excused = (track.excused + frames).min(MAX_EXCUSED);
+        }
     }
 
     /// The tracks that live, by rising id.

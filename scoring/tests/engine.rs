@@ -129,10 +129,11 @@ fn a_cut_ends_the_tracks_and_a_flash_does_not() {
     let other: Vec<u8> = pixels.iter().map(|v| 255 - v).collect();
     let flash: Vec<u8> = pixels.iter().map(|v| v / 4 + 190).collect();
     let mut engine = engine(Limits::default());
+    let (white, black) = (vec![255; pixels.len()], vec![0; pixels.len()]);
     let mut tracks = vec![];
-    for pixels in [&pixels, &flash, &pixels, &other, &other] {
+    for pixels in [&pixels, &flash, &white, &pixels, &black, &pixels, &other, &black, &other] {
         let frame = FrameView::rgb(WIDTH, HEIGHT, pixels).unwrap();
         tracks.push(engine.process(&frame, &[at(110.0, 10.0, 60.0)], None, None).unwrap()[0].track);
     }
-    assert_eq!(tracks, [1, 1, 1, 2, 2]);
+    assert_eq!(tracks, [1, 1, 1, 1, 1, 1, 2, 2, 2]);
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use deepfake_scoring::frame::{Colorimetry, FrameView, PixelFormat, Plane, Scan};
 use deepfake_scoring::geometry::{Point, Rect};
 use deepfake_scoring::locate::decode::{self, Input, ScrfdLevel, YuNetLevel};
+use deepfake_scoring::locate::search::Search;
 use deepfake_scoring::locate::{Face, LocateError, LocateOptions, Locator, nms};
 use deepfake_scoring::model::Model;
 use deepfake_scoring::onnx::{
@@ -224,10 +225,25 @@ fn frames_of_any_shape_are_looked_at() {
     let mut faces = Vec::new();
     for (width, height) in [(1, 1), (1, 3000), (3000, 2), (97, 31), (1080, 1920), (32_768, 8)] {
         let pixels = vec![0; width * height];
-        locator.locate(&gray_frame(&pixels, width, height), &mut faces).unwrap();
-        for f in &faces {
-            let c = f.bbox.center();
-            assert!(f.bbox.is_valid() && c.x <= width as f32 && c.y <= height as f32, "{f:?} of {width}x{height}");
+        let frame = gray_frame(&pixels, width, height);
+        let check = |faces: &[Face]| {
+            for f in faces {
+                let c = f.bbox.center();
+                assert!(f.bbox.is_valid() && c.x <= width as f32 && c.y <= height as f32, "{f:?} of {width}x{height}");
+            }
+        };
+        locator.locate(&frame, &mut faces).unwrap();
+        check(&faces);
+        // In windows of the size that this detector's graph fixes.
+        let mut search = Search::default();
+        for smallest in [0.0, 1.0, 24.0, f32::INFINITY] {
+            let known =
+                [Rect::new(3.0, 3.0, 5.0, 5.0), Rect::new(f32::NAN, 0.0, 1.0, 1.0), Rect::new(-9e9, 9e9, 2.0, 2.0)];
+            for _ in 0..5 {
+                search.look(&mut locator, &frame, smallest, known.into_iter(), &mut faces, None).unwrap();
+                check(&faces);
+                assert!(search.saw(&known[1]) && search.saw(&known[2]), "what is no box in the frame is not missed");
+            }
         }
     }
 }

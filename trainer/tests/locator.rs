@@ -87,7 +87,7 @@ fn an_exported_locator_says_what_the_trainer_says_and_the_engine_knows_it() {
     assert!(worst <= 1e-4, "{worst}");
     let options = LocateOptions { confidence: 0.0, ..LocateOptions::default() };
     let mut locator = Locator::new(&Model::read(&path).unwrap(), &SessionOptions::default(), options).unwrap();
-    assert_eq!(locator.name(), "yunet");
+    assert_eq!((locator.name(), locator.kind()), ("locator", "yunet"));
     let mut faces = Vec::new();
     for (width, height) in [(333, 250), (64, 48)] {
         let data = vec![90u8; width * height * 3];

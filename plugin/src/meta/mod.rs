@@ -11,7 +11,7 @@
 //! | `version` | uint | [`VERSION`] |
 //! | `frame` | guint64 | counts the frames that the element has seen, from 0 |
 //! | `mode` | string | `every-frame`: the result is this frame's own; `live`: it is the newest that was finished, of an earlier frame, its boxes moved on |
-//! | `skipped` | guint64 | frames from the one that was scored to this one; 0 in mode `every-frame` |
+//! | `skipped` | guint64 | frames from the one that was scored to this one; 0 in mode `every-frame`, and before any was scored |
 //! | `model-name`, `model-sha256`, `provider` | string | what gave the numbers |
 //! | `faces` | array of structures `face` | the largest first; empty where no face was found |
 //!
@@ -89,7 +89,7 @@ impl Mode {
         }
     }
 
-    /// Frames that were not scored since the last that was.
+    /// Frames from the one that was scored to this one.
     pub const fn skipped(self) -> u64 {
         match self {
             Self::EveryFrame => 0,

@@ -107,6 +107,8 @@ struct Active {
     by: ScoredBy,
     mode: Option<&'static str>,
     recorder: Recorder,
+    /// What a frame lasts, where the caps say it.
+    frame_time: Option<Duration>,
     /// Ends the run of a model that the stream waits for.
     options: Arc<RunOptions>,
 }
@@ -121,6 +123,8 @@ pub struct DeepfakeScore {
     active: Mutex<Option<Active>>,
     /// The stream is flushed or stopped: what runs is to end.
     flushing: AtomicBool,
+    /// The element is being stopped, whatever flush ends meanwhile.
+    stopping: AtomicBool,
 }
 
 /// A poisoned lock means that a panic has already become an element error: the data is still good.
@@ -212,6 +216,7 @@ impl ElementImpl for DeepfakeScore {
     fn change_state(&self, transition: gst::StateChange) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
         if transition == gst::StateChange::PausedToReady {
             // The pads are shut before `stop`, which waits for the frame that is scored.
+            self.stopping.store(true, Ordering::Release);
             self.interrupt();
         }
         self.parent_change_state(transition)
@@ -240,8 +245,10 @@ impl BaseTransformImpl for DeepfakeScore {
             by: state.by.clone(),
             mode: None,
             recorder: state.recorder.clone(),
+            frame_time: None,
             options: Arc::clone(&state.options),
         });
+        self.stopping.store(false, Ordering::Release);
         self.flushing.store(false, Ordering::Release);
         *lock(&self.state) = Some(state);
         Ok(())
@@ -257,6 +264,13 @@ impl BaseTransformImpl for DeepfakeScore {
         let info =
             gst_video::VideoInfo::from_caps(incaps).map_err(|_| gst::loggable_error!(CAT, "Not video: {incaps}"))?;
         let format = FrameFormat::new(&info).map_err(|e| gst::loggable_error!(CAT, "{e}"))?;
+        let time = frame_time(&format);
+        let before = lock(&self.active).as_mut().and_then(|active| std::mem::replace(&mut active.frame_time, time));
+        // A frame that is waited for adds to the latency what it lasts.
+        if before != time && lock(&self.settings).mode == Mode::EveryFrame {
+            let element = self.obj();
+            let _ = element.post_message(gst::message::Latency::builder().src(&*element).build());
+        }
         if let Some(state) = lock(&self.state).as_mut() {
             let size = |f: &FrameFormat| (f.info().width(), f.info().height());
             // Boxes of another size of frame are of no use for the tracks.
@@ -272,9 +286,11 @@ impl BaseTransformImpl for DeepfakeScore {
         match event.view() {
             gst::EventView::FlushStart(_) => self.interrupt(),
             gst::EventView::FlushStop(_) => {
-                self.flushing.store(false, Ordering::Release);
                 if let Some(state) = lock(&self.state).as_mut() {
-                    let _ = state.options.unterminate();
+                    if !self.stopping.load(Ordering::Acquire) {
+                        self.flushing.store(false, Ordering::Release);
+                        let _ = state.options.unterminate();
+                    }
                     state.reset();
                 }
             }
@@ -297,7 +313,8 @@ impl BaseTransformImpl for DeepfakeScore {
         if let (gst::PadDirection::Src, gst::QueryViewMut::Latency(latency)) = (direction, query.view_mut()) {
             let (live, min, max) = latency.result();
             let added = self.added_latency(live);
-            latency.set(live, min + added, max.map(|max| max + added));
+            // Nothing is kept that could make up for more.
+            latency.set(live, min + added, max);
         }
         true
     }
@@ -308,11 +325,17 @@ impl BaseTransformImpl for DeepfakeScore {
         decide_query: Option<&gst::query::Allocation>,
         query: &mut gst::query::Allocation,
     ) -> Result<(), gst::LoggableError> {
-        if !self.obj().src_pad().peer_query(query) {
-            return self.parent_propose_allocation(decide_query, query);
+        let answered = match self.obj().src_pad().peer_query(query) {
+            true => Ok(()),
+            false => self.parent_propose_allocation(decide_query, query),
+        };
+        // What downstream crops by this meta would be looked at uncropped here.
+        if let Some(index) = query.find_allocation_meta::<gst_video::VideoCropMeta>() {
+            query.remove_nth_allocation_meta(index);
         }
+        // Whoever is downstream or not: these are held here.
         if !self.is_live() {
-            return Ok(());
+            return answered;
         }
         let held = MAX_HELD as u32;
         let pools: Vec<_> = query.allocation_pools().collect();
@@ -342,7 +365,9 @@ impl BaseTransformImpl for DeepfakeScore {
         let (Some(format), true) = (state.format.clone(), buffer.size() > 0) else { return Ok(gst::FlowSuccess::Ok) };
         state.upstream.clear();
         state.upstream.extend(regions::upstream(buffer));
-        let moment = Moment { upstream: &state.upstream, number, time: buffer.pts().map(Duration::from) };
+        // Ages are told in running time, which goes on where segments follow each other.
+        let time = state.segment.to_running_time(buffer.pts()).or(buffer.pts()).map(Duration::from);
+        let moment = Moment { upstream: &state.upstream, number, time };
         let scored = state.runner.score(&format, buffer, moment, &state.options);
         if self.flushing.load(Ordering::Acquire) {
             return Err(gst::FlowError::Flushing);
@@ -358,7 +383,7 @@ impl BaseTransformImpl for DeepfakeScore {
             self.tell(state, buffer, &scores);
         }
         self.tell_stats(state);
-        let moment = Moment { upstream: &state.upstream, number, time: buffer.pts().map(Duration::from) };
+        let moment = Moment { upstream: &state.upstream, number, time };
         state.runner.hand_over(buffer, &format, moment, frame_time(&format));
         Ok(gst::FlowSuccess::Ok)
     }
@@ -493,9 +518,7 @@ impl DeepfakeScore {
         if !live || lock(&self.settings).mode != Mode::EveryFrame {
             return gst::ClockTime::ZERO;
         }
-        let caps = self.obj().sink_pad().current_caps();
-        let info = caps.and_then(|caps| gst_video::VideoInfo::from_caps(&caps).ok());
-        let time = info.and_then(|info| FrameFormat::new(&info).ok()).and_then(|format| frame_time(&format));
+        let time = lock(&self.active).as_ref().and_then(|active| active.frame_time);
         time.and_then(|t| gst::ClockTime::try_from(t).ok()).unwrap_or(gst::ClockTime::ZERO)
     }
 

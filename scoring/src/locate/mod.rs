@@ -15,7 +15,7 @@ use crate::crop::{CropError, Cropper};
 use crate::frame::FrameView;
 use crate::geometry::{Point, Rect};
 use crate::model::{Model, ModelError};
-use crate::session::{Provider, SessionError, SessionOptions};
+use crate::session::{Provider, RunOptions, SessionError, SessionOptions};
 use onnx::OnnxDetector;
 
 /// A face in a frame.
@@ -46,7 +46,7 @@ pub struct LocateOptions {
 
 impl Default for LocateOptions {
     fn default() -> Self {
-        Self { confidence: 0.7, iou: 0.3, max_side: 640 }
+        Self { confidence: 0.75, iou: 0.3, max_side: 640 }
     }
 }
 
@@ -191,7 +191,7 @@ impl Locator {
     ///
     /// A run that fails, outputs of another length than before.
     pub fn locate(&mut self, frame: &FrameView<'_>, faces: &mut Vec<Face>) -> Result<(), LocateError> {
-        self.look(frame, &[self.whole(frame)], faces)
+        self.look(frame, &[self.whole(frame)], faces, None)
     }
 
     /// What of the frame it is shown, and how large, where nothing more is known.
@@ -199,13 +199,24 @@ impl Locator {
         self.detector.picture(frame, self.options.max_side)
     }
 
-    /// Looks at several parts of a frame; faces that are seen in more than one are told once.
-    fn look(&mut self, frame: &FrameView<'_>, pictures: &[Picture], faces: &mut Vec<Face>) -> Result<(), LocateError> {
+    /// Width and height of a picture that it can be shown, near to those that are wished.
+    fn size_of(&self, wish: (usize, usize)) -> (usize, usize) {
+        self.detector.size_of(wish)
+    }
+
+    /// Looks at several parts of a frame; faces that are seen in more than one are told once. Ended early by `options`.
+    fn look(
+        &mut self,
+        frame: &FrameView<'_>,
+        pictures: &[Picture],
+        faces: &mut Vec<Face>,
+        options: Option<&RunOptions>,
+    ) -> Result<(), LocateError> {
         faces.clear();
         for picture in pictures {
             let (cropper, candidates) = (&mut self.cropper, &mut self.candidates);
             candidates.clear();
-            self.detector.detect(frame, picture, cropper, self.options.confidence, candidates)?;
+            self.detector.detect(frame, picture, cropper, self.options.confidence, candidates, options)?;
             nms::suppress(candidates, self.options.iou);
             let placed = candidates.iter().filter_map(|face| picture.to_frame(face, &self.convention, frame));
             faces.extend(placed.filter(|face| !picture.cuts(&face.bbox, frame)));

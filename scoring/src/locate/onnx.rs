@@ -7,7 +7,7 @@ use crate::contract::{Channels, Layout};
 use crate::crop::{Cropper, TensorSpec};
 use crate::frame::FrameView;
 use crate::model::Model;
-use crate::session::{Outputs, Provider, Session, SessionError, SessionOptions};
+use crate::session::{Outputs, Provider, RunOptions, Session, SessionError, SessionOptions};
 
 /// More strides than any known detector has.
 const MAX_LEVELS: usize = 5;
@@ -61,6 +61,12 @@ impl OnnxDetector {
         }
     }
 
+    /// Width and height of a picture: what the graph fixes, else what is wished, up to the next multiple of the coarsest stride.
+    pub(super) fn size_of(&self, (width, height): (usize, usize)) -> (usize, usize) {
+        let free = |wish: usize| wish.next_multiple_of(self.graph.kind.coarsest());
+        (self.graph.width.unwrap_or(free(width)), self.graph.height.unwrap_or(free(height)))
+    }
+
     /// What of the frame the detector is shown, and how large.
     pub(super) fn picture(&self, frame: &FrameView<'_>, max_side: usize) -> Picture {
         let free = Picture::free(frame, max_side, self.graph.kind.coarsest());
@@ -78,11 +84,12 @@ impl OnnxDetector {
         cropper: &mut Cropper,
         confidence: f32,
         candidates: &mut Vec<Face>,
+        options: Option<&RunOptions>,
     ) -> Result<(), LocateError> {
         let spec = self.spec(picture.width, picture.height);
         self.tensor.resize(spec.len(), 0.0);
         cropper.crop(frame, &picture.region, &spec, &mut self.tensor)?;
-        self.run(picture.width, picture.height, confidence, candidates)
+        self.run(picture.width, picture.height, confidence, candidates, options)
     }
 
     fn spec(&self, width: usize, height: usize) -> TensorSpec {
@@ -108,7 +115,7 @@ impl OnnxDetector {
             let cells = (width / stride(0)) * (height / stride(0));
             self.anchors = (lengths[scores[0]] / cells).max(1);
         }
-        self.run(width, height, 1.0, &mut Vec::new())
+        self.run(width, height, 1.0, &mut Vec::new(), None)
     }
 
     /// Runs on the tensor and decodes.
@@ -118,9 +125,14 @@ impl OnnxDetector {
         height: usize,
         confidence: f32,
         candidates: &mut Vec<Face>,
+        options: Option<&RunOptions>,
     ) -> Result<(), LocateError> {
         let Self { session, graph, anchors, tensor } = self;
-        let outputs = session.run(&[1, 3, height, width], tensor)?;
+        let shape = [1, 3, height, width];
+        let outputs = match options {
+            Some(options) => session.run_until(&shape, tensor, options)?,
+            None => session.run(&shape, tensor)?,
+        };
         let decoded = decode(&graph.kind, *anchors, &outputs, Input { width, height }, confidence, candidates)?;
         drop(outputs);
         decoded.map_err(|e| LocateError::Outputs {

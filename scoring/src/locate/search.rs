@@ -7,17 +7,17 @@
 use super::{Face, LocateError, Locator, Picture};
 use crate::frame::FrameView;
 use crate::geometry::Rect;
+use crate::session::RunOptions;
 
 /// Faces from so many pixels are found in a picture as they should be.
 const FOUND: f32 = 12.0;
 /// The smallest wished face has so many pixels in a window.
 const FINE: f32 = 16.0;
-/// Of a window, in pixels of its picture: multiples of every detector's stride.
+/// Of a window, in pixels of its picture, up to the next multiple of the detector's stride. Detectors whose graph fixes a size have
+/// that, and a window costs them as much as the whole.
 const WINDOW: (usize, usize) = (320, 192);
 /// Windows a look.
 const WINDOWS: usize = 2;
-/// Windows overlap by so many of the smallest faces, so that each lies whole in one of them.
-const OVERLAP: f32 = 2.0;
 /// What must be seen around a face, in parts of its longer side, for it to be missed.
 const AROUND: f32 = 0.4;
 /// A face that reaches closer than this to a window's edge, in pixels of the picture, may be a part of one.
@@ -42,7 +42,7 @@ pub struct Search {
 
 impl Search {
     /// Puts the faces of a frame into `faces`, in place of what is there. `smallest` is the shorter side of the smallest face that is
-    /// wished, in pixels of the frame; `known` are where faces should be by what is known from earlier looks.
+    /// wished, in pixels of the frame; `known` are where faces should be by what is known from earlier looks. `options` end it early.
     ///
     /// # Errors
     ///
@@ -54,6 +54,7 @@ impl Search {
         smallest: f32,
         known: impl Iterator<Item = Rect>,
         faces: &mut Vec<Face>,
+        options: Option<&RunOptions>,
     ) -> Result<(), LocateError> {
         let whole = locator.whole(frame);
         self.windows.clear();
@@ -61,11 +62,14 @@ impl Search {
         self.frame = Rect::new(0.0, 0.0, frame.width() as f32, frame.height() as f32);
         let fine = (FINE / smallest.max(1.0)).min(1.0);
         if smallest >= self.least || fine <= whole.scale() {
-            return locator.look(frame, &[whole], faces);
+            // There is nothing that other looks would find.
+            self.least = 0.0;
+            return locator.look(frame, &[whole], faces, options);
         }
-        let size = (WINDOW.0 as f32 / fine, WINDOW.1 as f32 / fine);
+        let (width, height) = locator.size_of(WINDOW);
+        let size = (width as f32 / fine, height as f32 / fine);
         self.known.clear();
-        self.known.extend(known.filter(|b| b.w.min(b.h) < self.least));
+        self.known.extend(known.filter(|b| b.is_valid() && b.w.min(b.h) < self.least));
         if !self.known.is_empty() {
             self.turn = (self.turn + 1) % self.known.len();
             let at = self.known[self.turn].center();
@@ -79,7 +83,9 @@ impl Search {
             let y = place(at.y, size.1, part(7), frame.height());
             self.windows.push(Rect::new(x, y, size.0, size.1));
         }
-        let (columns, rows) = (Axis::new(frame.width(), size.0, smallest), Axis::new(frame.height(), size.1, smallest));
+        // Each face that the whole frame is too coarse for lies whole in one of them, with what is around it.
+        let overlap = self.least * (1.0 + 2.0 * AROUND);
+        let (columns, rows) = (Axis::new(frame.width(), size.0, overlap), Axis::new(frame.height(), size.1, overlap));
         for _ in self.windows.len()..WINDOWS {
             self.next = (self.next + 1) % (columns.count * rows.count);
             let (x, y) = (columns.place(self.next % columns.count), rows.place(self.next / columns.count));
@@ -87,17 +93,22 @@ impl Search {
         }
         let mut pictures = [whole; WINDOWS + 1];
         for (picture, region) in pictures[1..].iter_mut().zip(&self.windows) {
-            *picture = Picture { width: WINDOW.0, height: WINDOW.1, region: *region };
+            *picture = Picture { width, height, region: *region };
         }
-        locator.look(frame, &pictures, faces)
+        locator.look(frame, &pictures, faces, options)
     }
 
     /// Whether a face there would have been found in the last look.
     pub fn saw(&self, bbox: &Rect) -> bool {
         // What sticks out of the frame cannot be seen; what is out of it is gone.
-        let Some(bbox) = bbox.intersection(&self.frame) else { return true };
-        let inside =
-            |w: &Rect| bbox.x >= w.x && bbox.y >= w.y && bbox.right() <= w.right() && bbox.bottom() <= w.bottom();
+        let Some(bbox) = Some(bbox).filter(|b| b.is_valid()).and_then(|b| b.intersection(&self.frame)) else {
+            return true;
+        };
+        // A detector wants to see some of what is around a face; at the frame's edge there is no more than that.
+        let around = bbox.grown(AROUND * bbox.w.max(bbox.h)).intersection(&self.frame).unwrap_or(bbox);
+        let inside = |w: &Rect| {
+            around.x >= w.x && around.y >= w.y && around.right() <= w.right() && around.bottom() <= w.bottom()
+        };
         bbox.w.min(bbox.h) >= self.least || self.windows.iter().any(inside)
     }
 }
@@ -110,9 +121,9 @@ struct Axis {
 }
 
 impl Axis {
-    fn new(frame: usize, window: f32, smallest: f32) -> Self {
+    fn new(frame: usize, window: f32, overlap: f32) -> Self {
         let rest = (frame as f32 - window).max(0.0);
-        let steps = (rest / (window - OVERLAP * smallest).max(window / 4.0)).ceil();
+        let steps = (rest / (window - overlap).max(window / 4.0)).ceil();
         Self { count: steps as usize + 1, step: if steps > 0.0 { rest / steps } else { 0.0 } }
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use deepfake_scoring::locate::LocateOptions;
 use serde::{Deserialize, Serialize};
 
 use super::{Crop, wrong};
@@ -13,7 +14,7 @@ use crate::error::Result;
 pub struct Faces {
     /// Face detector (ONNX): YuNet, UltraFace or SCRFD. Default: the bundled one, which tells landmarks.
     pub face_model: Option<PathBuf>,
-    /// Less sure faces are not cut, [0, 1]. Default 0.7.
+    /// Less sure faces are not cut, [0, 1]. Default: as the engine has it, 0.75.
     pub confidence: f32,
     /// The longer side of the picture that the detector looks at, pixels, [64, 4096]. Default 640.
     pub max_side: usize,
@@ -62,7 +63,7 @@ impl Default for Faces {
         let crop = Crop::default();
         Self {
             face_model: None,
-            confidence: 0.7,
+            confidence: LocateOptions::default().confidence,
             max_side: 640,
             frames_per_video: 16,
             which: Which::Largest,

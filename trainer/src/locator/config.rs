@@ -79,9 +79,9 @@ pub struct Scene {
     pub size: usize,
     /// Share of scenes that are composed of portraits; the others are parts of frames. Default 0.4.
     pub composed: f64,
-    /// Share of the others that are parts of portraits. Default 0.2.
+    /// Share of the others that are parts of portraits. Default 0.
     pub portraits: f64,
-    /// Share of the others that are cut anywhere, not around a face. Default 0.3.
+    /// Share of the others that are cut anywhere, not around a face: more of what is no face. Default 0.
     pub elsewhere: f64,
     /// Most faces of a composed scene. Default 6.
     pub faces: usize,
@@ -93,7 +93,7 @@ pub struct Scene {
 
 impl Default for Scene {
     fn default() -> Self {
-        Self { size: 320, composed: 0.4, portraits: 0.2, elsewhere: 0.3, faces: 6, face: [8.0, 240.0], turn: 25.0 }
+        Self { size: 320, composed: 0.4, portraits: 0.0, elsewhere: 0.0, faces: 6, face: [8.0, 240.0], turn: 25.0 }
     }
 }
 

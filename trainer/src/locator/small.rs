@@ -101,7 +101,7 @@ fn look(scenes: &[Scene], locator: &mut Locator, search: bool, way: String) -> R
         for number in 1..=last {
             let start = Instant::now();
             if search {
-                state.look(locator, &view, FACES[0] as f32, known.iter().copied(), &mut boxes)?;
+                state.look(locator, &view, FACES[0] as f32, known.iter().copied(), &mut boxes, None)?;
             } else {
                 locator.locate(&view, &mut boxes)?;
             }
