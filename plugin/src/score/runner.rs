@@ -38,7 +38,7 @@ pub(super) enum Runner {
     /// The thread of the stream, on every frame.
     EveryFrame(Box<Engine>),
     /// A worker beside it, on the newest frame.
-    Live(Live<Held>),
+    Live(Box<Live<Held>>),
     /// There was one: while it changes from one kind to the other.
     Gone,
 }
@@ -66,7 +66,7 @@ impl Runner {
         if let Self::EveryFrame(_) = self
             && let Self::EveryFrame(engine) = std::mem::replace(self, Self::Gone)
         {
-            *self = Self::Live(Live::new(*engine)?);
+            *self = Self::Live(Box::new(Live::new(*engine)?));
         }
         Ok(())
     }

@@ -115,7 +115,7 @@ pub fn evaluate(table: &Evaluate, model: &Contender, run: Option<&RunFolder>) ->
     }
     let mut digests = Digests::open(bench.kept.as_ref().map(|f| f.join("files.json")))?;
     let locator = bench.locators.digest();
-    let sets = table.sets.iter().map(|s| Set::open(s, &locator, &mut digests)).collect::<Result<Vec<_>>>()?;
+    let sets = table.sets.iter().map(|s| Set::open(s, locator, &mut digests)).collect::<Result<Vec<_>>>()?;
     let evaluation = Evaluation {
         schema_version: SCHEMA_VERSION,
         bootstrap: table.bootstrap,
