@@ -402,7 +402,8 @@ fn script(python: &str) -> Result<Vec<([String; 2], &'static str)>> {
         }
         theirs.push(serde_json::from_slice::<serde_json::Value>(&output.stdout)?);
     }
-    let of = |all: &[serde_json::Value], f: &dyn Fn(&dyn Fn(&str) -> f64) -> f64| {
+    type Figure<'a> = &'a dyn Fn(&dyn Fn(&str) -> f64) -> f64;
+    let of = |all: &[serde_json::Value], f: Figure<'_>| {
         let mut values: Vec<f64> = all.iter().map(|v| f(&|name: &str| v[name].as_f64().unwrap_or(f64::NAN))).collect();
         values.sort_by(f64::total_cmp);
         values[values.len() / 2]
