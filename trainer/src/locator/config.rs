@@ -80,8 +80,10 @@ pub struct Scene {
     /// Share of scenes that are composed of portraits; the others are parts of frames. Default 0.4.
     pub composed: f64,
     /// Share of the others that are parts of portraits. Default 0.
+    #[serde(skip_serializing_if = "is_none_of_it")]
     pub portraits: f64,
     /// Share of the others that are cut anywhere, not around a face: more of what is no face. Default 0.
+    #[serde(skip_serializing_if = "is_none_of_it")]
     pub elsewhere: f64,
     /// Most faces of a composed scene. Default 6.
     pub faces: usize,
@@ -141,6 +143,11 @@ impl Default for Measure {
     fn default() -> Self {
         Self { rivals: Vec::new(), frames_per_video: 30, scenes: 300, false_boxes: 0.1 }
     }
+}
+
+/// What changes nothing leaves the digest as it was before there was such a key.
+fn is_none_of_it(share: &f64) -> bool {
+    *share == 0.0
 }
 
 const fn one() -> u64 {
