@@ -9,7 +9,7 @@ use gst_video::VideoInfo;
 use gstdeepfake::meta::{Mode, Scores};
 
 mod common;
-use common::{brightness_model, init, mean, write_model};
+use common::{brightness_model, init, mean, scorer, write_model};
 
 /// As the brightness model, but on white crops it multiplies large matrices for longer than any test waits.
 fn slow_model(folder: &Path) -> PathBuf {
@@ -60,14 +60,8 @@ struct Line {
 
 impl Line {
     fn new(model: fn(&Path) -> PathBuf, properties: &[(&str, &str)]) -> Self {
-        init();
-        let folder = tempfile::tempdir().unwrap();
-        let element = gst::ElementFactory::make("deepfakescore").build().unwrap();
-        element.set_property("model", model(folder.path()).to_str().unwrap());
+        let (element, folder) = scorer(model, properties);
         element.set_property_from_str("face-source", "frame");
-        for (name, value) in properties {
-            element.set_property_from_str(name, value);
-        }
         let mut harness = gst_check::Harness::with_element(&element, Some("sink"), Some("src"));
         let info = VideoInfo::builder(gst_video::VideoFormat::Rgb, 64, 48).fps((25, 1)).build().unwrap();
         harness.set_src_caps(info.to_caps().unwrap());

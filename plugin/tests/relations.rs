@@ -25,11 +25,9 @@ struct Line {
 
 impl Line {
     fn new(face_source: &str) -> Self {
-        common::init();
-        let folder = tempfile::tempdir().unwrap();
-        let element = gst::ElementFactory::make("deepfakescore").build().unwrap();
-        element.set_property("model", common::brightness_model(folder.path()).to_str().unwrap());
-        element.set_property_from_str("face-source", face_source);
+        // A harness is a live pipeline.
+        let properties = [("mode", "every-frame"), ("face-source", face_source)];
+        let (element, folder) = common::scorer(common::brightness_model, &properties);
         let mut harness = gst_check::Harness::with_element(&element, Some("sink"), Some("src"));
         let info = VideoInfo::builder(VideoFormat::Rgb, 320, 240).fps((25, 1)).build().unwrap();
         harness.set_src_caps(info.to_caps().unwrap());

@@ -8,7 +8,7 @@ use gst_video::{VideoFormat, VideoInfo, VideoRegionOfInterestMeta};
 use gstdeepfake::meta::Scores;
 
 mod common;
-use common::{brightness_model, fragile_model, init};
+use common::{brightness_model, fragile_model, init, scorer};
 
 struct Line {
     harness: gst_check::Harness,
@@ -29,15 +29,8 @@ impl Line {
         (width, height): (u32, u32),
         properties: &[(&str, &str)],
     ) -> Self {
-        init();
-        let folder = tempfile::tempdir().unwrap();
-        let element = gst::ElementFactory::make("deepfakescore").build().unwrap();
-        element.set_property("model", model(folder.path()).to_str().unwrap());
-        for (name, value) in properties {
-            element.set_property_from_str(name, value);
-        }
         // A harness is a live pipeline.
-        element.set_property_from_str("mode", "every-frame");
+        let (element, folder) = scorer(model, &[&[("mode", "every-frame")], properties].concat());
         let mut harness = gst_check::Harness::with_element(&element, Some("sink"), Some("src"));
         let info = VideoInfo::builder(format, width, height).fps((25, 1)).build().unwrap();
         harness.set_src_caps(info.to_caps().unwrap());

@@ -1,18 +1,15 @@
 //! The element: settings in, engine made at start, each buffer scored in place.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use deepfake_frames::{FrameFormat, MapError};
-use deepfake_scoring::engine::{Engine, EngineError, ScoredFace, UpstreamFace};
+use deepfake_scoring::engine::{Engine, ScoredFace, UpstreamFace};
 use deepfake_scoring::geometry::Rect;
 use deepfake_scoring::live::MAX_HELD;
-use deepfake_scoring::locate::LocateError;
-use deepfake_scoring::model::{Model, ModelError};
-use deepfake_scoring::score::ScorerError;
-use deepfake_scoring::session::{RunOptions, SessionError};
+use deepfake_scoring::model::Model;
+use deepfake_scoring::session::RunOptions;
 use deepfake_scoring::stats::{Recorder, Step};
 use deepfake_scoring::verdict::Verdict;
 use gst::glib;
@@ -20,8 +17,8 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gst_base::prelude::*;
 use gst_base::subclass::prelude::*;
-use thiserror::Error;
 
+use super::error::SetupError;
 use super::regions;
 use super::runner::{Moment, Runner, Scored};
 use super::settings::{self, Messages, Mode, OnError, Settings};
@@ -30,50 +27,6 @@ use crate::meta::{self, RegionMap, ScoredBy, Scores};
 pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new("deepfakescore", gst::DebugColorFlags::empty(), Some("Deepfake scores of faces"))
 });
-
-/// Why the element does not start.
-#[derive(Debug, Error)]
-pub(super) enum SetupError {
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    #[error("the model-config {path} cannot be used: {problem}", path = path.display())]
-    Config { path: PathBuf, problem: String },
-    #[error("the model has the SHA-256 {found}, expect-model-digest says {expected}")]
-    Digest { expected: String, found: String },
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    #[error("ONNX Runtime gives no run options: {0}")]
-    Options(String),
-}
-
-impl SetupError {
-    /// As GStreamer sorts errors.
-    fn to_message(&self) -> gst::ErrorMessage {
-        let text = self.to_string();
-        match self {
-            Self::Model(ModelError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                gst::error_msg!(gst::ResourceError::NotFound, ("{text}"))
-            }
-            Self::Model(ModelError::Read { .. } | ModelError::NotAFile(_)) => {
-                gst::error_msg!(gst::ResourceError::OpenRead, ("{text}"))
-            }
-            Self::Model(_) => gst::error_msg!(gst::StreamError::WrongType, ("{text}")),
-            Self::Config { .. } | Self::Engine(EngineError::Thresholds { .. }) => {
-                gst::error_msg!(gst::ResourceError::Settings, ("{text}"))
-            }
-            Self::Digest { .. } => gst::error_msg!(gst::ResourceError::NotAuthorized, ("{text}")),
-            Self::Engine(
-                EngineError::Scorer(ScorerError::Session(e)) | EngineError::Locate(LocateError::Session(e)),
-            ) => match e {
-                SessionError::Runtime(_) => gst::error_msg!(gst::LibraryError::Init, ("{text}")),
-                SessionError::Provider { .. } => gst::error_msg!(gst::ResourceError::NotFound, ("{text}")),
-                _ => gst::error_msg!(gst::StreamError::Format, ("{text}")),
-            },
-            Self::Options(_) => gst::error_msg!(gst::LibraryError::Init, ("{text}")),
-            Self::Engine(_) => gst::error_msg!(gst::StreamError::Format, ("{text}")),
-        }
-    }
-}
 
 /// What lives from start to stop.
 struct State {
@@ -291,6 +244,8 @@ impl BaseTransformImpl for DeepfakeScore {
                         self.flushing.store(false, Ordering::Release);
                         let _ = state.options.unterminate();
                     }
+                    // What was not known to be live may be by now.
+                    state.settled = false;
                     state.reset();
                 }
             }
@@ -508,7 +463,15 @@ impl DeepfakeScore {
             Mode::Live => true,
             Mode::Auto => {
                 let mut latency = gst::query::Latency::new();
-                self.obj().sink_pad().peer_query(&mut latency) && latency.result().0
+                let answered = self.obj().sink_pad().peer_query(&mut latency);
+                if !answered {
+                    gst::warning!(
+                        CAT,
+                        imp = self,
+                        "Nobody says whether the pipeline is live: mode=auto takes it for not live"
+                    );
+                }
+                answered && latency.result().0
             }
         }
     }

@@ -45,6 +45,7 @@
 use gst::glib;
 use gst::prelude::*;
 
+mod error;
 mod imp;
 pub(crate) mod regions;
 mod runner;

@@ -11,7 +11,7 @@ use deepfake_scoring::session::{self, SessionOptions};
 use gst::glib;
 use gst::prelude::*;
 
-use super::imp::SetupError;
+use super::error::SetupError;
 
 /// The scorer that comes with the plugin.
 const BUNDLED_MODEL: &[u8] = include_bytes!("../../models/scorer.onnx");

@@ -22,6 +22,19 @@ pub(crate) fn init() {
     });
 }
 
+/// The element with a model made on the spot, in a folder that must live as long as it may be read.
+pub(crate) fn scorer(model: fn(&Path) -> PathBuf, properties: &[(&str, &str)]) -> (gst::Element, tempfile::TempDir) {
+    use gst::prelude::*;
+    init();
+    let folder = tempfile::tempdir().unwrap();
+    let element = gst::ElementFactory::make("deepfakescore").build().unwrap();
+    element.set_property("model", model(folder.path()).to_str().unwrap());
+    for (name, value) in properties {
+        element.set_property_from_str(name, value);
+    }
+    (element, folder)
+}
+
 pub(crate) fn mean(input: &str, output: &str, axes: &[i64]) -> NodeProto {
     let attributes = vec![AttributeProto::int_list("axes", axes), AttributeProto::int("keepdims", 0)];
     NodeProto::new("ReduceMean", &[input], &[output], attributes)

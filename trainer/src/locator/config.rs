@@ -79,12 +79,6 @@ pub struct Scene {
     pub size: usize,
     /// Share of scenes that are composed of portraits; the others are parts of frames. Default 0.4.
     pub composed: f64,
-    /// Share of the others that are parts of portraits. Default 0.
-    #[serde(skip_serializing_if = "is_none_of_it")]
-    pub portraits: f64,
-    /// Share of the others that are cut anywhere, not around a face: more of what is no face. Default 0.
-    #[serde(skip_serializing_if = "is_none_of_it")]
-    pub elsewhere: f64,
     /// Most faces of a composed scene. Default 6.
     pub faces: usize,
     /// Sides of faces, drawn so that every doubling is as likely as the next, pixels of the scene. Default [8, 240].
@@ -95,7 +89,7 @@ pub struct Scene {
 
 impl Default for Scene {
     fn default() -> Self {
-        Self { size: 320, composed: 0.4, portraits: 0.0, elsewhere: 0.0, faces: 6, face: [8.0, 240.0], turn: 25.0 }
+        Self { size: 320, composed: 0.4, faces: 6, face: [8.0, 240.0], turn: 25.0 }
     }
 }
 
@@ -143,11 +137,6 @@ impl Default for Measure {
     fn default() -> Self {
         Self { rivals: Vec::new(), frames_per_video: 30, scenes: 300, false_boxes: 0.1 }
     }
-}
-
-/// What changes nothing leaves the digest as it was before there was such a key.
-fn is_none_of_it(share: &f64) -> bool {
-    *share == 0.0
 }
 
 const fn one() -> u64 {
@@ -206,15 +195,12 @@ impl Config {
         if self.data.frames_per_video == 0 || self.measure.frames_per_video == 0 {
             return wrong("frames_per_video", "must be at least 1");
         }
-        let Scene { size, composed, portraits, elsewhere, faces, face: [least, most], turn } = self.scene;
+        let Scene { size, composed, faces, face: [least, most], turn } = self.scene;
         if size % 32 != 0 || !(96..=1024).contains(&size) {
             return wrong("scene.size", "must be a multiple of 32 from 96 to 1024");
         }
         if !(0.0..=1.0).contains(&composed) || faces == 0 {
             return wrong("scene.composed", "is a share: it must be from 0 to 1, and `scene.faces` at least 1");
-        }
-        if ![portraits, elsewhere].into_iter().all(|share| (0.0..=1.0).contains(&share)) {
-            return wrong("scene", "`portraits` and `elsewhere` are shares: they must be from 0 to 1");
         }
         if composed > 0.0 && self.data.portraits.is_empty() {
             return wrong("scene.composed", "needs `data.portraits`: set it to 0 or name some");

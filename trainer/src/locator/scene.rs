@@ -69,11 +69,7 @@ impl Painter {
     pub fn scene(&mut self, corpus: &Corpus, wish: &Wish, rng: &mut Pcg64Mcg) -> Result<Scene> {
         let mut scene = match &corpus.by_face {
             Some(by_face) if corpus.portraits.is_empty() || !rng.random_bool(wish.composed) => {
-                let portrait = !corpus.portraits.is_empty() && rng.random_bool(wish.portraits);
-                let frame = match portrait {
-                    true => &corpus.portraits[rng.random_range(0..corpus.portraits.len())],
-                    false => &corpus.frames[by_face.sample(rng)],
-                };
+                let frame = &corpus.frames[by_face.sample(rng)];
                 self.part(frame, wish, rng)?
             }
             _ => self.composed(corpus, wish, rng)?,
@@ -88,10 +84,8 @@ impl Painter {
     fn part(&mut self, frame: &Labelled, wish: &Wish, rng: &mut Pcg64Mcg) -> Result<Scene> {
         let (w, h) = (frame.picture.width as f64, frame.picture.height as f64);
         let drawn = size(wish, rng);
-        // Where there are no faces there is much to learn, too: what is none.
-        let aimed = if rng.random_bool(wish.elsewhere) { 0 } else { frame.faces.len() };
-        let scale = match aimed {
-            0 => between(rng, [0.3, 1.5]),
+        let scale = match frame.faces.len() {
+            0 => between(rng, [0.3, 1.0]),
             n => drawn / side(&frame.faces[rng.random_range(0..n)].rect()),
         };
         // Not so small that the frame becomes a stamp.
@@ -99,7 +93,7 @@ impl Painter {
         let scale = scale.clamp(least.min(LARGEST_SCALE), LARGEST_SCALE);
         let aspect = between(rng, [-0.08, 0.08]).exp();
         let (rw, rh) = (wish.size as f64 / (scale * aspect), wish.size as f64 / (scale / aspect));
-        let (cx, cy) = match aimed {
+        let (cx, cy) = match frame.faces.len() {
             0 => (rng.random::<f64>() * w, rng.random::<f64>() * h),
             n => {
                 let face = frame.faces[rng.random_range(0..n)].rect().center();
