@@ -8,7 +8,7 @@
 //! [`net`] is the network, [`optim`] changes it, [`train`] ties these together and [`checkpoint`] lets it go on where it was
 //! stopped. [`calibrate`] finds temperature and thresholds, [`export`] writes the ONNX file, [`evaluate`] scores faces with it through
 //! the engine, [`distort`] makes them worse to see how robust it is, [`synthesize`] makes pseudo-fakes of real faces, [`margin`] measures how crops lie around faces, and [`metrics`] says how good scores are.
-//! [`init`] says where weights start from, [`learner`] is one step of training.
+//! [`proof`] compares ways to train, run by run. [`init`] says where weights start from, [`learner`] is one step of training.
 
 #![warn(clippy::unwrap_used)]
 
@@ -40,6 +40,7 @@ pub mod memory;
 pub mod metrics;
 pub mod net;
 pub mod optim;
+pub mod proof;
 pub mod report;
 pub mod seeded;
 pub mod sheet;

@@ -397,9 +397,9 @@ pub fn validation_of(folder: &RunFolder) -> Result<Validation> {
 /// error.
 pub fn split(config: &Config, log: Option<&Log>) -> Result<data::Split> {
     faces::check_crop(config)?;
-    let Data { validation_share, limit_sources, near_duplicates, pseudo, .. } = config.data;
+    let Data { validation_share, limit_sources, near_duplicates, pseudo, split_seed, .. } = config.data;
     let faces = data::with_pseudo_fakes(data::faces(&config.data)?, pseudo, config.synthesize.sources);
-    let split = data::split(faces, validation_share, config.seed, limit_sources)?;
+    let split = data::split(faces, validation_share, split_seed.unwrap_or(config.seed), limit_sources)?;
     if log.is_none() && near_duplicates != NearDuplicates::Move {
         return Ok(split);
     }

@@ -20,6 +20,12 @@ fn every_example_can_be_used() {
             deepfake_trainer::locator::Config::read(&path).unwrap_or_else(|e| panic!("{e}"));
             continue;
         }
+        if path.ends_with("proof.toml") {
+            // Another one, which makes many configurations.
+            let (proof, trials) = deepfake_trainer::config::Proof::read(&path).unwrap_or_else(|e| panic!("{e}"));
+            assert!(trials.len() >= proof.seeds.len() * proof.arms.len());
+            continue;
+        }
         let config = Config::read(&path).unwrap_or_else(|e| panic!("{e}"));
         Net::blank(&config.model, &config.input).unwrap();
         names.push(config.name);

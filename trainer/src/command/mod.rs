@@ -8,6 +8,7 @@ mod import;
 mod localize;
 mod locator;
 mod margin;
+mod proof;
 mod report;
 mod run;
 mod synthesize;
@@ -49,6 +50,8 @@ pub(crate) enum Command {
     Evaluate(evaluate::Evaluate),
     /// Makes a face locator and measures it beside others; run again, it goes on where it was stopped.
     Locator(locator::Locator),
+    /// Compares ways to train over seeds, backbones and test sets; run again, it does what is missing and tells what there is.
+    Proof(proof::Proof),
     /// Writes what a run came to as one HTML file, and the model card.
     Report(report::Report),
 }
@@ -68,6 +71,7 @@ impl Command {
             Self::Synthesize(synthesize) => synthesize.run(),
             Self::Evaluate(evaluate) => evaluate.run(),
             Self::Locator(locator) => locator.run(),
+            Self::Proof(proof) => proof.run(),
             Self::Report(report) => report.run(),
         }
     }

@@ -38,6 +38,9 @@ pub struct Data {
     /// Share of the source videos that is kept for validation, (0, 0.5]. Default 0.1.
     #[serde(default = "tenth")]
     pub validation_share: f64,
+    /// Seed of the split alone, so that runs of several seeds learn from the same faces and choose by the same ones. Default: `seed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split_seed: Option<u64>,
     /// Share of files that may be unreadable before it is an error, [0, 1]. Default 0.01.
     #[serde(default = "hundredth")]
     pub max_unreadable: f64,

@@ -228,7 +228,7 @@ fn draw(round: usize, sources: usize) -> Vec<u32> {
 
 /// With a single source every draw is the same, which is no interval; and where most draws lack a class, what is left is no
 /// sample of anything.
-fn interval(mut drawn: Vec<f64>, rounds: usize, sources: usize) -> Option<[f64; 2]> {
+pub(crate) fn interval(mut drawn: Vec<f64>, rounds: usize, sources: usize) -> Option<[f64; 2]> {
     if sources < 2 || drawn.len() * 2 < rounds {
         return None;
     }

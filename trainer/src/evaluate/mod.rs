@@ -23,13 +23,14 @@ use serde::Serialize;
 use serde_json::json;
 
 pub use condition::Condition;
-pub use figures::{Difference, Figure, Figures};
+pub(crate) use figures::interval;
+pub use figures::{Difference, Figure, Figures, Unit};
 pub use ledger::{Entry, Key, Ledger, Shot};
 pub use outcome::{
     Comparison, Distorted, Drawn, Evaluation, HISTOGRAM_BINS, Level, Map, Mistake, ModelRecord, SCHEMA_VERSION,
     SetRecord, SetResult, Standing,
 };
-pub use scoring::{Judge, Locators, score};
+pub use scoring::{Judge, Locators, evidence, score};
 pub use set::{Digests, Set};
 pub use table::{Samples, Scored, scored};
 

@@ -8,7 +8,7 @@ use deepfake_scoring::frame::FrameView;
 use deepfake_scoring::geometry::Rect;
 use deepfake_scoring::locate::{self, LocateOptions, Locator};
 use deepfake_scoring::model::Model;
-use deepfake_scoring::score::{MAX_BATCH, Scorer};
+use deepfake_scoring::score::{Evidence, MAX_BATCH, Scorer};
 use deepfake_scoring::session::SessionOptions;
 use indicatif::ProgressBar;
 use rayon::prelude::*;
@@ -265,6 +265,40 @@ pub fn score(
             }
         }
         bar.inc(chunk.len() as u64);
+    }
+    Ok(())
+}
+
+/// Hands what a model says of each of `items`, face crops that are pictures, to `each`: the index of the item and the evidence.
+///
+/// # Errors
+///
+/// A file that cannot be read, a model that fails to run, a face that it has no number for.
+pub fn evidence(
+    set: &Set,
+    items: &[usize],
+    judge: &mut Judge,
+    each: &mut dyn FnMut(usize, &Evidence<'_>),
+) -> Result<()> {
+    let spec = *judge.scorer.spec();
+    for chunk in items.chunks(MAX_BATCH) {
+        let cut = |&item: &usize| -> Result<Vec<f32>> {
+            let picture = Picture::read(&set.items[item].path)?;
+            let frame = FrameView::rgb(picture.width, picture.height, &picture.data)?;
+            let mut out = vec![0.0; spec.len()];
+            Cropper::default().crop(&frame, &whole(&frame), &spec, &mut out)?;
+            Ok(out)
+        };
+        let tensors: Vec<Vec<f32>> = chunk.par_iter().map(cut).collect::<Result<_>>()?;
+        for (place, tensor) in tensors.iter().enumerate() {
+            judge.scorer.crop_mut(place).copy_from_slice(tensor);
+        }
+        judge.scorer.run(chunk.len(), None)?;
+        for (place, &item) in chunk.iter().enumerate() {
+            let path = || set.items[item].path.display();
+            let said = judge.scorer.evidence(place);
+            each(item, &said.map_err(|why| Error::Data(format!("{}: not scored: {}", path(), why.name())))?);
+        }
     }
     Ok(())
 }

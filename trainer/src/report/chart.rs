@@ -277,7 +277,7 @@ pub(super) fn reliability(size: (u32, u32), before: &[Bin], after: &[Bin]) -> St
 }
 
 /// Figures with their intervals, one below the other, around a reference.
-pub(super) fn forest(width: u32, rows: &[(String, f64, Option<[f64; 2]>)], reference: f64, name: &str) -> String {
+pub(crate) fn forest(width: u32, rows: &[(String, f64, Option<[f64; 2]>)], reference: f64, name: &str) -> String {
     let height = 60 + 30 * rows.len() as u32;
     let ends = rows.iter().flat_map(|(_, v, i)| i.map_or([*v, *v], |i| i)).chain([reference]);
     let (low, high) = ends.fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(v), h.max(v)));

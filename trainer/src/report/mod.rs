@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 
 pub use card::card;
+pub(crate) use chart::forest;
 pub use heat::heat;
 pub use history::{Epoch, History};
 pub use page::page;

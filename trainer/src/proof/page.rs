@@ -1,0 +1,345 @@
+//! What an experiment came to, as Markdown with figures.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::analysis::{self, Ranked, deviation, difference_over, mean};
+use super::figure;
+use super::power;
+use super::results::{Attention, Labels, Outcome, Results};
+use super::trial::recipe;
+use crate::config::{Direction, Proof, Trial};
+use crate::error::{Error, Result};
+use crate::evaluate::Difference;
+
+/// A page and its figures.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Markdown.
+    pub text: String,
+    /// Name and SVG document of each figure, which the page looks for in the folder of the results.
+    pub figures: Vec<(String, String)>,
+}
+
+/// The runs of one direction and backbone, by arm; only arms all of whose seeds are there.
+struct Table<'a> {
+    direction: &'a Direction,
+    backbone: &'a str,
+    arms: Vec<(&'a str, Vec<Outcome>)>,
+    /// Runs that are there, of those that were asked for.
+    count: [usize; 2],
+    /// Names of the test sets with their labels.
+    sets: Vec<(String, Labels)>,
+}
+
+/// One arm on one set.
+struct Cell {
+    frame: Ranked,
+    video: Ranked,
+}
+
+/// Tells what `results` hold of the runs of `proof`; `folder` is where the page looks for its figures, relative to itself. Runs that
+/// are missing or were made otherwise are said to be missing.
+///
+/// # Errors
+///
+/// Results or notes that cannot be read.
+pub fn page(proof: &Proof, trials: &[Trial], results: &Results, folder: &str) -> Result<Page> {
+    let first_seed = proof.seeds.first().copied().unwrap_or_default();
+    let mut tables = Vec::new();
+    for direction in &proof.directions {
+        for backbone in &proof.backbones {
+            tables.push(table(proof, direction, &backbone.name, trials, results, first_seed)?);
+        }
+    }
+    let mut out = Page::default();
+    // Writing to a text does not fail.
+    let _ = write(&mut out, proof, &tables, results, folder)?;
+    Ok(out)
+}
+
+fn table<'a>(
+    proof: &'a Proof,
+    direction: &'a Direction,
+    backbone: &'a str,
+    trials: &[Trial],
+    results: &Results,
+    first_seed: u64,
+) -> Result<Table<'a>> {
+    let mut count = [0; 2];
+    let mut arms = Vec::new();
+    let mut sets = Vec::new();
+    for arm in &proof.arms {
+        let of: Vec<&Trial> = trials
+            .iter()
+            .filter(|t| t.direction == direction.name && t.backbone == backbone && t.arm == arm.name)
+            .collect();
+        let mut found = Vec::new();
+        for trial in &of {
+            let outcome = results.outcome(trial)?.filter(|o| o.recipe == recipe(&trial.config, first_seed));
+            found.extend(outcome);
+            if sets.is_empty() {
+                for set in &trial.config.evaluate.sets {
+                    if let Some(labels) = results.labels(&set.name)? {
+                        sets.push((set.name.clone(), labels));
+                    }
+                }
+            }
+        }
+        count[0] += found.len();
+        count[1] += of.len();
+        if !of.is_empty() && found.len() == of.len() {
+            arms.push((arm.name.as_str(), found));
+        }
+    }
+    Ok(Table { direction, backbone, arms, count, sets })
+}
+
+impl Table<'_> {
+    fn cell(&self, outcomes: &[Outcome], set: &str, labels: &Labels) -> Option<Cell> {
+        let outcomes: Vec<&Outcome> = outcomes.iter().collect();
+        let ranked = |by_video| Ranked::new(set, labels, &outcomes, by_video);
+        Some(Cell { frame: ranked(false)?, video: ranked(true)? })
+    }
+
+    /// Of each arm, by set.
+    fn cells(&self) -> Vec<(&str, BTreeMap<&str, Cell>)> {
+        let of = |outcomes: &[Outcome]| {
+            self.sets.iter().filter_map(|(set, labels)| Some((set.as_str(), self.cell(outcomes, set, labels)?))).collect()
+        };
+        self.arms.iter().map(|(arm, outcomes)| (*arm, of(outcomes))).collect()
+    }
+
+    /// Test sets that say whether what was learned holds elsewhere.
+    fn across(&self) -> Vec<&str> {
+        let sets = self.sets.iter().map(|(name, _)| name.as_str());
+        sets.filter(|s| !self.direction.within.iter().any(|w| w == s)).collect()
+    }
+}
+
+fn write(out: &mut Page, proof: &Proof, tables: &[Table<'_>], results: &Results, folder: &str) -> Result<std::fmt::Result> {
+    let plan = results.plan()?;
+    let notes = match &proof.notes {
+        Some(path) => Some(std::fs::read_to_string(path).map_err(Error::io(path))?),
+        None => None,
+    };
+    let mut body = String::new();
+    let mut verdicts = String::new();
+    let told = (|| {
+        for table in tables {
+            result(&mut body, &mut verdicts, &mut out.figures, proof, table, folder)?;
+        }
+        let text = &mut out.text;
+        writeln!(text, "# Does it help? {}\n", proof.name)?;
+        writeln!(
+            text,
+            "Written by `deepfake-trainer proof` out of the runs' scores, which lie in `{folder}/`; every figure is one of them. AUC is the \
+             probability that a fake scores above a real face: 0.5 is chance, 1 is without a mistake.\n"
+        )?;
+        writeln!(text, "## Verdict\n")?;
+        writeln!(text, "{verdicts}")?;
+        if let Some(notes) = &notes {
+            writeln!(text, "{}\n", notes.trim())?;
+        }
+        setup(text, proof, tables, plan.as_ref())?;
+        text.push_str(&body);
+        Ok(())
+    })();
+    Ok(told)
+}
+
+fn setup(text: &mut String, proof: &Proof, tables: &[Table<'_>], plan: Option<&super::Plan>) -> std::fmt::Result {
+    writeln!(text, "## What was compared\n")?;
+    writeln!(text, "Arms, the same but for what is said here:\n")?;
+    for arm in &proof.arms {
+        writeln!(text, "- `{}`: {}", arm.name, arm.about)?;
+    }
+    writeln!(text, "\nDirections:\n")?;
+    for direction in &proof.directions {
+        writeln!(text, "- `{}`: {} Primary set: `{}`.", direction.name, direction.about, direction.primary)?;
+    }
+    let seeds = proof.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+    writeln!(
+        text,
+        "\nSeeds: {seeds}. All runs of a direction share their split into training and validation faces; arms that erase share one zoo and \
+         its maps. The epoch whose weights are measured is chosen by the validation faces of what is learned from, never by a test set.\n"
+    )?;
+    let mut sets: BTreeMap<&str, &Labels> = BTreeMap::new();
+    for table in tables {
+        sets.extend(table.sets.iter().map(|(name, labels)| (name.as_str(), labels)));
+    }
+    writeln!(text, "| test set | real faces | fakes | real videos | fake videos | sources | least difference, faces | videos |")?;
+    writeln!(text, "|---|---|---|---|---|---|---|---|")?;
+    for (name, labels) in &sets {
+        let ([real, fake], [real_videos, fake_videos]) = (labels.faces(), labels.videos());
+        let power = plan.and_then(|p| p.power.get(*name));
+        let power = power.map_or_else(|| "? | ?".to_owned(), |p| format!("{:.3} | {:.3}", p.faces, p.videos));
+        let sources = labels.sources();
+        writeln!(text, "| `{name}` | {real} | {fake} | {real_videos} | {fake_videos} | {sources} | {power} |")?;
+    }
+    for (name, labels) in sets.iter().filter(|(_, l)| l.left_out > 0) {
+        writeln!(text, "\n{} pictures of `{name}` are left out because one of the runs learns from them.", labels.left_out)?;
+    }
+    writeln!(
+        text,
+        "\nThe least difference is the one that such an experiment finds four times out of five, worked out before the first run, supposing {}. \
+         Where faces are of few videos, the truth lies nearer to the videos' figure.\n",
+        power::supposed()
+    )
+}
+
+fn result(
+    text: &mut String,
+    verdicts: &mut String,
+    figures: &mut Vec<(String, String)>,
+    proof: &Proof,
+    table: &Table<'_>,
+    folder: &str,
+) -> std::fmt::Result {
+    let (direction, backbone) = (&table.direction.name, table.backbone);
+    let [there, all] = table.count;
+    if there == 0 {
+        return Ok(());
+    }
+    let parameters = table.arms.first().map_or(0, |(_, o)| o[0].parameters);
+    writeln!(text, "## `{direction}`, `{backbone}`\n")?;
+    writeln!(text, "{there} of {all} runs are done; the network learns {parameters} numbers.")?;
+    if there < all {
+        writeln!(text, "Arms whose seeds are not all done are left out.")?;
+    }
+    let cells = table.cells();
+    let Some((_, reference)) = cells.iter().find(|(arm, _)| *arm == proof.reference()) else {
+        writeln!(text)?;
+        return Ok(());
+    };
+    means(text, table, &cells, proof.bootstrap)?;
+    writeln!(text, "Differences to `{}`, of faces (AUC, 95 % interval, share of draws in which the arm is better):\n", proof.reference())?;
+    let across = table.across();
+    let names: Vec<&str> = table.sets.iter().map(|(n, _)| n.as_str()).collect();
+    writeln!(text, "| arm | {} | all but those within |", names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(" | "))?;
+    writeln!(text, "|---|{}---|", "---|".repeat(names.len()))?;
+    let mut rows = Vec::new();
+    for (arm, own) in cells.iter().filter(|(arm, _)| *arm != proof.reference()) {
+        write!(text, "| `{arm}` |")?;
+        for set in &names {
+            let gap = own.get(set).zip(reference.get(set)).and_then(|(a, b)| a.frame.difference(&b.frame, proof.bootstrap));
+            write!(text, " {} |", gap.as_ref().map_or_else(|| "?".to_owned(), said))?;
+            if let Some(gap) = gap {
+                rows.push((format!("{arm}: {set}"), gap.auc.value, gap.auc.interval));
+                if *set == table.direction.primary {
+                    verdict(verdicts, table, arm, proof.reference(), &format!("`{set}` (primary)"), &gap)?;
+                }
+            }
+        }
+        let pairs: Option<Vec<(&Ranked, &Ranked)>> =
+            across.iter().map(|s| Some((&own.get(s)?.frame, &reference.get(s)?.frame))).collect();
+        let over = pairs.filter(|p| !p.is_empty()).and_then(|p| difference_over(&p, proof.bootstrap));
+        writeln!(text, " {} |", over.as_ref().map_or_else(|| "?".to_owned(), said))?;
+        if let Some(gap) = over {
+            let what = format!("the mean of {} sets from elsewhere", across.len());
+            verdict(verdicts, table, arm, proof.reference(), &what, &gap)?;
+            rows.push((format!("{arm}: from elsewhere"), gap.auc.value, gap.auc.interval));
+        }
+    }
+    writeln!(text)?;
+    if !rows.is_empty() {
+        let name = format!("{direction}-{backbone}-differences.svg");
+        writeln!(text, "![Differences to {} with their intervals]({folder}/{name})\n", proof.reference())?;
+        figures.push((name, figure::differences(&rows)));
+    }
+    attention(text, figures, table, folder)
+}
+
+/// AUCs by set and arm.
+fn means(text: &mut String, table: &Table<'_>, cells: &[(&str, BTreeMap<&str, Cell>)], rounds: usize) -> std::fmt::Result {
+    writeln!(text, "\nMean over the seeds, with its 95 % interval over sources and seeds:\n")?;
+    writeln!(text, "| set | arm | AUC of faces | from seed to seed | EER | AUC of videos |")?;
+    writeln!(text, "|---|---|---|---|---|---|")?;
+    for (set, _) in &table.sets {
+        for (arm, own) in cells {
+            let Some(cell) = own.get(set.as_str()) else { continue };
+            let none = || "?".to_owned();
+            let spread = deviation(&cell.frame.aucs()).map_or_else(none, |d| format!("{d:.3}"));
+            let eer = cell.frame.eer().map_or_else(none, |e| format!("{e:.3}"));
+            let auc = |r: &Ranked| r.auc(rounds).map_or_else(none, |f| f.to_string());
+            writeln!(text, "| `{set}` | `{arm}` | {} | {spread} | {eer} | {} |", auc(&cell.frame), auc(&cell.video))?;
+        }
+    }
+    let auc = |outcomes: &[Outcome]| mean(&outcomes.iter().map(|o| o.best.auc).collect::<Vec<_>>());
+    let chosen = table.arms.iter().filter_map(|(arm, o)| Some(format!("`{arm}` {:.3}", auc(o)?)));
+    writeln!(text, "\nAUC on the validation faces of what was learned from: {}.\n", chosen.collect::<Vec<_>>().join(", "))
+}
+
+/// A sentence about a difference.
+fn verdict(out: &mut String, table: &Table<'_>, arm: &str, reference: &str, what: &str, gap: &Difference) -> std::fmt::Result {
+    let found = match gap.auc.interval {
+        Some([low, _]) if low > 0.0 => "helps",
+        Some([_, high]) if high < 0.0 => "harms",
+        _ => "is not shown to help or to harm",
+    };
+    writeln!(
+        out,
+        "- `{}`, `{}`: on {what}, `{arm}` {found} ({} points of AUC against `{reference}`).",
+        table.direction.name,
+        table.backbone,
+        points(gap)
+    )
+}
+
+/// In hundredths.
+fn points(gap: &Difference) -> String {
+    let of = |v: f64| 100.0 * v;
+    match gap.auc.interval {
+        Some([low, high]) => format!("{:+.1} [{:+.1}, {:+.1}]", of(gap.auc.value), of(low), of(high)),
+        None => format!("{:+.1}, without an interval", of(gap.auc.value)),
+    }
+}
+
+fn said(gap: &Difference) -> String {
+    format!("{}, {:.0} %", gap.auc, 100.0 * gap.better)
+}
+
+/// Where the arms look.
+fn attention(text: &mut String, figures: &mut Vec<(String, String)>, table: &Table<'_>, folder: &str) -> std::fmt::Result {
+    let seen = |outcomes: &[Outcome]| -> Option<(Attention, f64, Option<f64>)> {
+        let first = &outcomes.first()?.attention;
+        if first.faces == 0 || outcomes.iter().any(|o| o.attention.size != first.size) {
+            return None;
+        }
+        let over = |class: usize| -> Vec<f64> {
+            let fields = first.mean[class].len();
+            (0..fields).map(|i| outcomes.iter().map(|o| o.attention.mean[class][i]).sum::<f64>() / outcomes.len() as f64).collect()
+        };
+        let spreads: Vec<f64> = outcomes.iter().map(|o| o.attention.spread).collect();
+        let together = Attention { mean: [over(0), over(1)], ..first.clone() };
+        Some((together, analysis::mean(&spreads)?, deviation(&spreads)))
+    };
+    let all: Vec<(&str, (Attention, f64, Option<f64>))> =
+        table.arms.iter().filter_map(|(arm, o)| Some((*arm, seen(o)?))).collect();
+    if all.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        text,
+        "Where they look, on `{}`: the share of the map that the evidence for a face's own label is spread over, 1 where every field says as \
+         much (mean over faces and seeds, deviation from seed to seed).\n",
+        table.direction.primary
+    )?;
+    writeln!(text, "| arm | spread | from seed to seed | maps cover |")?;
+    writeln!(text, "|---|---|---|---|")?;
+    for (arm, (_, spread, by)) in &all {
+        let by = by.map_or_else(|| "?".to_owned(), |d| format!("{d:.3}"));
+        let outcomes = table.arms.iter().find(|(a, _)| a == arm).map(|(_, o)| o);
+        let support = outcomes.and_then(|o| o.first()?.support).map_or_else(|| "-".to_owned(), |s| format!("{:.1} %", 100.0 * s));
+        writeln!(text, "| `{arm}` | {spread:.3} | {by} | {support} |")?;
+    }
+    let name = format!("{}-{}-maps.svg", table.direction.name, table.backbone);
+    writeln!(
+        text,
+        "\n![Mean evidence maps of the arms]({folder}/{name})\n\nMean maps of the evidence for the face's own label, of real faces above, of fakes \
+         below, each drawn up to its own strongest field.\n"
+    )?;
+    let drawn: Vec<(&str, Attention)> = all.into_iter().map(|(arm, (attention, ..))| (arm, attention)).collect();
+    figures.push((name, figure::maps(&drawn)));
+    Ok(())
+}
