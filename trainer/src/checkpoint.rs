@@ -281,7 +281,7 @@ pub fn open_best(folder: &RunFolder) -> Result<(Config, Net, Params)> {
     Ok((config, net, params))
 }
 
-/// Writes beside the file, then puts the new file in the old one's place.
+/// Writes beside the file, then puts the new file in the old one's place. Where that fails, the old one stays and no room is taken.
 ///
 /// # Errors
 ///
@@ -291,7 +291,10 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     name.push(".part");
     let part = path.with_file_name(name);
     let mut file = File::create(&part).map_err(Error::io(&part))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::io(&part))?;
-    std::fs::rename(&part, path).map_err(Error::io(path))?;
-    Ok(())
+    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&part, path));
+    if written.is_err() {
+        // Best effort: what matters has failed already.
+        let _ = std::fs::remove_file(&part);
+    }
+    written.map_err(Error::io(path))
 }

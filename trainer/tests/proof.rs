@@ -168,3 +168,17 @@ fn nonsense_is_refused() {
         assert!(error.contains(told), "{to}: {error}");
     }
 }
+
+#[test]
+fn the_page_in_the_docs_is_what_the_results_beside_it_say() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let (proof, trials) = Proof::read(&root.join("trainer/configs/proof.toml")).unwrap();
+    let docs = root.join("docs");
+    let page = proof::page(&proof, &trials, &Results::new(&docs.join("proof")), "proof").unwrap();
+    let written = |name: &str| std::fs::read_to_string(docs.join(name)).unwrap();
+    assert!(page.text.contains("runs are done") && page.text == written("proof.md"), "write docs/proof.md anew");
+    assert!(!page.figures.is_empty());
+    for (name, svg) in &page.figures {
+        assert!(*svg == written(&format!("proof/{name}")), "{name}");
+    }
+}
