@@ -507,15 +507,15 @@ fn live_mode_takes_the_newest_frame_and_waits_for_nobody() {
     });
     let face = &newest.unwrap().faces[0];
     assert!((face.outcome.as_ref().unwrap().logit - logit(100)).abs() < 1e-3);
-    // It ends while its faces wait for a run that stands still, which may be one with faces of its own.
-    other.push(255, &[]);
-    rig.held();
+    // It ends while its face is in a run that stands still.
     wait_until("nothing is handed over", || {
-        live.push(120, &[]);
+        live.push(255, &[]);
         live.sink.try_pull_sample(LONG).unwrap();
-        rig.member.watch().stats().waiting == 1
+        rig.arrived.try_recv().is_ok()
     });
+    other.push(80, &[]);
+    rig.waiting(1);
     live.pipeline.set_state(gst::State::Null).unwrap();
     rig.open();
-    assert!((other.logit() - 4.0).abs() < 1e-3);
+    assert!((other.logit() - logit(80)).abs() < 1e-3);
 }
