@@ -93,7 +93,7 @@ fn together(lines: Vec<Line>, frames: usize) -> Result<(Vec<Line>, f64)> {
                 for _ in 0..frames {
                     let frame = line.frame(1).map_err(|e| e.to_string())?;
                     let (_, out) = line.pass(frame).map_err(|e| e.to_string())?;
-                    if !Scores::from_buffer(&out).is_some_and(|s| s.faces[0].outcome.is_ok()) {
+                    if Scores::from_buffer(&out).is_none_or(|s| s.faces[0].outcome.is_err()) {
                         return Err("a face was not scored".into());
                     }
                 }
