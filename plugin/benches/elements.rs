@@ -24,6 +24,8 @@ use gst_video::{VideoFormat, VideoInfo, VideoRegionOfInterestMeta};
 use gstdeepfake::meta::Scores;
 use prost::Message;
 
+mod streams;
+
 const WIDTH: u32 = 1920;
 const HEIGHT: u32 = 1080;
 /// Side of the heavy models' crops.
@@ -43,6 +45,9 @@ fn main() -> Result<()> {
         return cold();
     }
     init()?;
+    if arguments.iter().any(|a| a == "--memory") {
+        return streams::memory();
+    }
     let seconds = after("--seconds").map_or(Ok(60), |s| s.parse())?;
     let mut table = String::from("| what | measured | wished |\n| --- | --- | --- |\n");
     let mut row = |cells: [&str; 3]| -> Result<()> {
@@ -55,6 +60,10 @@ fn main() -> Result<()> {
     row([&what, &measured, "at most 5 % more"])?;
     let [what, measured] = live(folder.path(), seconds)?;
     row([&what, &measured, "p99 at most 1 ms more, no frame lost or out of order"])?;
+    let [what, measured] = streams::throughput(folder.path())?;
+    row([&what, &measured, "at least 90 %"])?;
+    let [what, measured] = streams::memories()?;
+    row([&what, &measured, "at most 20 MB"])?;
     row([
         "cold start: from the start of the process to the first scored frame of a video, bundled models",
         &colds()?,
@@ -154,7 +163,7 @@ impl Line {
         harness.set_src_caps(info.to_caps()?);
         let pool = gst::BufferPool::new();
         let mut config = pool.config();
-        config.set_params(Some(&info.to_caps()?), info.size() as u32, 8, 0);
+        config.set_params(Some(&info.to_caps()?), info.size() as u32, 0, 0);
         pool.set_config(config)?;
         pool.set_active(true)?;
         Ok(Self { harness, pool, count: 0 })

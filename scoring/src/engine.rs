@@ -7,17 +7,21 @@ use thiserror::Error;
 
 use crate::contract::{Contract, ContractError, Crop};
 use crate::crop::Cropper;
+pub use crate::face::{FaceScore, ScoredFace, UpstreamFace};
+use crate::face::{face, list_upstream, whole};
 use crate::frame::FrameView;
 use crate::geometry::Rect;
+use crate::group::{self, JoinError, MemberError, Terms, Watch};
+use crate::judge::Judge;
 use crate::locate::search::Search;
 use crate::locate::{self, Face, LocateError, LocateOptions, Locator};
 use crate::model::Model;
-use crate::score::{NotScored, Scorer, ScorerError};
+use crate::score::{Card, NotScored, Scorer, ScorerError};
 use crate::session::{Provider, RunOptions, SessionError, SessionOptions};
 use crate::shot::CutDetector;
 use crate::stats::Recorder;
 use crate::track::{Sighting, Track, TrackOptions, Tracker};
-use crate::verdict::{Calibration, TrackScore, Verdict};
+use crate::verdict::{Calibration, TrackScore};
 
 /// Faces of a frame beyond this number are told, but neither followed nor scored.
 pub const MAX_TRACKED: usize = 128;
@@ -50,11 +54,22 @@ pub struct Limits {
     pub min_face_size: u32,
     /// So many faces of a frame are scored, the largest first.
     pub max_faces: usize,
+    /// In a group, faces wait for those of others for at most so long.
+    pub batch_window: Duration,
+    /// In a group, faces do not wait where the scores of their frame would come later than so long after the frame.
+    pub frame_time: Option<Duration>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { detect_interval: 1, score_interval: 1, min_face_size: 48, max_faces: 32 }
+        Self {
+            detect_interval: 1,
+            score_interval: 1,
+            min_face_size: 48,
+            max_faces: 32,
+            batch_window: Duration::from_millis(5),
+            frame_time: None,
+        }
     }
 }
 
@@ -71,6 +86,8 @@ pub struct EngineOptions {
     pub locate: LocateOptions,
     /// What the model says about itself, where its file does not.
     pub contract: Option<Contract>,
+    /// Streams of one process that name the same group share the scoring model's session.
+    pub group: Option<String>,
     /// How much of the work is done.
     pub limits: Limits,
     /// Threshold of the verdict, the model's where there is none.
@@ -91,6 +108,12 @@ pub enum EngineError {
     /// The scoring model did not run.
     #[error(transparent)]
     Run(#[from] SessionError),
+    /// The group does not take the stream.
+    #[error(transparent)]
+    Join(JoinError),
+    /// The group did not score what was handed in.
+    #[error(transparent)]
+    Group(#[from] MemberError),
     /// The thresholds do not belong together.
     #[error(
         "the verdict's thresholds must be 0 <= real-below <= fake-above <= 1, they are {real_below} and {fake_above}"
@@ -103,53 +126,19 @@ pub enum EngineError {
     },
 }
 
+impl From<JoinError> for EngineError {
+    fn from(error: JoinError) -> Self {
+        match error {
+            JoinError::Scorer(error) => Self::Scorer(error),
+            other => Self::Join(other),
+        }
+    }
+}
+
 impl From<ContractError> for EngineError {
     fn from(error: ContractError) -> Self {
         Self::Scorer(error.into())
     }
-}
-
-/// A face that somebody upstream has found.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct UpstreamFace {
-    /// Pixels of the frame.
-    pub bbox: Rect,
-    /// What it is called there, the same from frame to frame.
-    pub id: Option<u64>,
-    /// In [0, 1].
-    pub confidence: f32,
-}
-
-/// A face of a frame.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ScoredFace {
-    /// The same for one person from frame to frame, from 1; 0 for a face that is not followed.
-    pub track: u64,
-    /// Pixels of the frame.
-    pub bbox: Rect,
-    /// Of the face detector, in [0, 1].
-    pub confidence: f32,
-    /// On the track.
-    pub verdict: Verdict,
-    /// The numbers, or why there are none.
-    pub outcome: Result<FaceScore, NotScored>,
-    /// Index among the faces that upstream told, for those that are from there.
-    pub upstream: Option<usize>,
-}
-
-/// The numbers of a face that was scored.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct FaceScore {
-    /// Of the track: probability of fake, in [0, 1].
-    pub score: f32,
-    /// Of the newest scored frame alone.
-    pub frame_score: f32,
-    /// Of the newest scored frame alone, uncalibrated.
-    pub logit: f32,
-    /// Since the frame that was scored.
-    pub age: Duration,
-    /// What the model saw of the frame: the map lies over it.
-    pub region: Rect,
 }
 
 /// What is kept for a track.
@@ -176,7 +165,7 @@ struct Last {
 /// Scores frame after frame of one stream.
 #[derive(Debug)]
 pub struct Engine {
-    scorer: Scorer,
+    judge: Judge,
     locator: Option<Locator>,
     tracker: Tracker,
     cropper: Cropper,
@@ -207,9 +196,20 @@ impl Engine {
     /// # Errors
     ///
     /// Models that do not load or do not fit, thresholds that do not belong together.
-    pub fn new(model: &Model, options: EngineOptions) -> Result<Self, EngineError> {
-        let scorer = Scorer::new(model, options.contract.clone(), &options.session)?;
-        let mut calibration = Calibration::from(&scorer.contract().score);
+    pub fn new(model: &Model, mut options: EngineOptions) -> Result<Self, EngineError> {
+        let judge = match &options.group {
+            Some(name) => {
+                let terms = Terms::new(model, options.contract.as_ref(), &options.session)?;
+                let make = || Ok(Box::new(Scorer::new(model, options.contract.clone(), &options.session)?) as _);
+                Judge::Shared(Box::new(group::join(name, terms, make)?))
+            }
+            None => {
+                // The two models of a stream never run at the same time.
+                options.session = options.session.leased();
+                Judge::Own(Box::new(Scorer::new(model, options.contract.clone(), &options.session)?))
+            }
+        };
+        let mut calibration = Calibration::from(&judge.card().contract.score);
         calibration.fake_above = options.fake_above.unwrap_or(calibration.fake_above);
         calibration.real_below = options.real_below.unwrap_or(calibration.real_below);
         let Calibration { fake_above, real_below, .. } = calibration;
@@ -222,7 +222,7 @@ impl Engine {
             (_, None) => Some(Locator::new(&locate::bundled()?, &options.session, options.locate)?),
         };
         Ok(Self {
-            scorer,
+            judge,
             locator,
             tracker: Tracker::new(TrackOptions::default()),
             cropper: Cropper::default(),
@@ -246,8 +246,13 @@ impl Engine {
     }
 
     /// The scoring model, and what runs it.
-    pub fn scorer(&self) -> &Scorer {
-        &self.scorer
+    pub fn card(&self) -> &Card {
+        self.judge.card()
+    }
+
+    /// Sees what the group does that the stream belongs to, if there is one.
+    pub fn watch(&self) -> Option<Watch> {
+        self.judge.watch()
     }
 
     /// The face detector, unless faces come from elsewhere only.
@@ -257,7 +262,7 @@ impl Engine {
 
     /// The provider that runs the scoring model.
     pub fn provider(&self) -> Provider {
-        self.scorer.provider()
+        self.card().provider
     }
 
     /// Changes how much of the work is done, from the next frame on.
@@ -332,11 +337,16 @@ impl Engine {
         self.at = (number, time);
         self.faces.clear();
         self.batch.clear();
+        self.judge.begin(&self.limits);
         let found = self.find(frame, upstream, number, options);
         self.recorder.looked(self.faces.len(), *found.as_ref().unwrap_or(&None));
-        found?;
-        self.cut(frame, number);
-        Ok(())
+        if found.is_ok() {
+            self.cut(frame, number);
+        }
+        if self.batch.is_empty() {
+            self.judge.rest();
+        }
+        found.map(|_| ())
     }
 
     /// Scores what [`Engine::look`] has cut. The result stands, the largest face first, in [`Engine::faces`] until the next look.
@@ -373,7 +383,7 @@ impl Engine {
 
     /// The newest map of a track: width, height and logits row by row, whose mean is [`FaceScore::logit`].
     pub fn map(&self, track: u64) -> Option<(usize, usize, &[f32])> {
-        let (width, height) = self.scorer.map_size()?;
+        let (width, height) = self.card().map_size?;
         let values = &self.tracks.get(&track)?.map;
         (values.len() == width * height).then_some((width, height, values))
     }
@@ -478,9 +488,9 @@ impl Engine {
             if state.last.is_some_and(fresh) {
                 continue;
             }
-            let region = self.source.region(&self.scorer.contract().crop, &face.bbox);
-            let spec = *self.scorer.spec();
-            let slot = self.scorer.crop_mut(self.batch.len());
+            let region = self.source.region(&self.judge.card().contract.crop, &face.bbox);
+            let spec = self.judge.card().spec;
+            let slot = self.judge.crop_mut(self.batch.len());
             match self.cropper.crop(frame, &region, &spec, slot) {
                 Ok(()) => self.batch.push(index),
                 Err(_) => state.reason = Some(NotScored::InvalidBox),
@@ -497,15 +507,15 @@ impl Engine {
             return Ok(());
         }
         let start = std::time::Instant::now();
-        let result = self.scorer.run(self.batch.len(), options);
+        let result = self.judge.run(self.batch.len(), options);
         let took = start.elapsed();
         let (number, time) = self.at;
-        let crop = &self.scorer.contract().crop;
+        let crop = &self.judge.card().contract.crop;
         let mut scored = 0;
         for (slot, &index) in self.batch.iter().enumerate() {
             let face = &self.faces[index];
             let Some(state) = self.tracks.get_mut(&face.track) else { continue };
-            match self.scorer.evidence(slot) {
+            match self.judge.evidence(slot) {
                 Err(reason) => state.reason = Some(reason),
                 Ok(evidence) => {
                     scored += 1;
@@ -522,7 +532,7 @@ impl Engine {
             }
         }
         self.recorder.scored(scored, took);
-        Ok(result?)
+        result
     }
 
     /// Writes what is known of its track to each face that has no reason against a score yet.
@@ -574,26 +584,4 @@ impl FaceSource {
             _ => crop.region(bbox),
         }
     }
-}
-
-pub(crate) fn whole(width: usize, height: usize) -> Rect {
-    Rect::new(0.0, 0.0, width as f32, height as f32)
-}
-
-/// Lists the faces from upstream, the largest first; what cannot be a face in a frame of that place stands last, and says so.
-pub(crate) fn list_upstream(upstream: &[UpstreamFace], whole: &Rect, faces: &mut Vec<ScoredFace>) {
-    faces.extend(upstream.iter().enumerate().map(|(i, f)| face(f.bbox, f.confidence, Some(i))));
-    let can_be = |b: &Rect| b.is_valid() && b.intersection(whole).is_some();
-    let size = |f: &ScoredFace| if can_be(&f.bbox) { f.bbox.area() } else { -1.0 };
-    // A stable sort keeps the order of equals.
-    faces.sort_by(|a, b| size(b).total_cmp(&size(a)));
-    let bad = faces.iter().rev().take_while(|f| size(f) < 0.0).count();
-    let good = faces.len() - bad;
-    faces[good..].iter_mut().for_each(|f| f.outcome = Err(NotScored::InvalidBox));
-}
-
-/// A face of which nothing but the place is known yet.
-pub(crate) fn face(bbox: Rect, confidence: f32, upstream: Option<usize>) -> ScoredFace {
-    let outcome = Err(NotScored::RunFailed);
-    ScoredFace { track: 0, bbox, confidence, verdict: Verdict::Undecided, outcome, upstream }
 }

@@ -13,9 +13,8 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use crate::engine::{
-    Engine, EngineError, FaceSource, Limits, MAX_TRACKED, ScoredFace, UpstreamFace, list_upstream, whole,
-};
+use crate::engine::{Engine, EngineError, FaceSource, Limits, MAX_TRACKED};
+use crate::face::{ScoredFace, UpstreamFace, list_upstream, whole};
 use crate::frame::FrameView;
 use crate::geometry::Rect;
 use crate::score::NotScored;
@@ -169,7 +168,7 @@ impl<F: SharedFrame> Live<F> {
             stopping: false,
         };
         let shared = Arc::new(Shared { desk: Mutex::new(desk), work: Condvar::new(), options });
-        let (source, map_size) = (engine.face_source(), engine.scorer().map_size());
+        let (source, map_size) = (engine.face_source(), engine.card().map_size);
         let (recorder, limits) = (engine.recorder().clone(), engine.limits());
         let worker = std::thread::Builder::new().name("deepfakescore".to_owned()).spawn({
             let shared = Arc::clone(&shared);
@@ -518,7 +517,7 @@ impl Snapshot {
 }
 
 /// What a panic says.
-fn message(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a word".to_owned())
 }

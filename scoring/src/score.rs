@@ -117,12 +117,45 @@ pub struct Evidence<'a> {
     pub map: Option<EvidenceMap<'a>>,
 }
 
+/// What is to be known of a model that scores.
+#[derive(Clone, Debug)]
+pub struct Card {
+    /// The model.
+    pub model: Model,
+    /// What the model says about itself, complete.
+    pub contract: Contract,
+    /// The tensor of one crop.
+    pub spec: TensorSpec,
+    /// Width and height of the map, if the model has one.
+    pub map_size: Option<(usize, usize)>,
+    /// The one size of batch that it takes, if there is only one.
+    pub fixed_batch: Option<usize>,
+    /// What runs it.
+    pub provider: Provider,
+    /// Why the GPU that this build could use is not used, see [`Session::fallback`].
+    pub fallback: Option<String>,
+    /// Threads that work on one operator, the caller's among them.
+    pub threads: usize,
+}
+
+impl Card {
+    /// Numbers of a map; 0 where there is none.
+    pub(crate) fn map_len(&self) -> usize {
+        self.map_size.map_or(0, |(width, height)| width * height)
+    }
+
+    /// The map with that index of those that stand one behind the other.
+    pub(crate) fn map<'a>(&self, maps: &'a [f32], index: usize) -> Option<EvidenceMap<'a>> {
+        let ((width, height), len) = (self.map_size?, self.map_len());
+        Some(EvidenceMap { width, height, values: maps.get(index * len..(index + 1) * len)? })
+    }
+}
+
 /// A model with all that is known about it, ready to score crops.
 #[derive(Debug)]
 pub struct Scorer {
     session: Session,
-    contract: Contract,
-    spec: TensorSpec,
+    card: Card,
     score: ScoreOutput,
     map: Option<MapOutput>,
     /// Sizes of batches that are run, growing.
@@ -168,8 +201,17 @@ impl Scorer {
             Some(fixed) => vec![fixed],
             None => std::iter::successors(Some(1), |n| Some(n * 2)).take_while(|n| *n <= MAX_BATCH).collect(),
         };
-        let mut scorer =
-            Self { session, contract, spec, score, map: None, batches, crops: vec![], logits: vec![], maps: vec![] };
+        let card = Card {
+            model: session.model().clone(),
+            contract,
+            spec,
+            map_size: None,
+            fixed_batch: batch,
+            provider: session.provider(),
+            fallback: session.fallback().map(str::to_owned),
+            threads: session.threads(),
+        };
+        let mut scorer = Self { session, card, score, map: None, batches, crops: vec![], logits: vec![], maps: vec![] };
         scorer.probe()?;
         Ok(scorer)
     }
@@ -184,21 +226,22 @@ impl Scorer {
             let n = self.batches[i];
             self.reserve(n);
             // Varied numbers, so that a map that does not sum to the logit cannot hide behind zeros.
-            for (k, v) in self.crops[..n * self.spec.len()].iter_mut().enumerate() {
+            for (k, v) in self.crops[..n * self.card.spec.len()].iter_mut().enumerate() {
                 *v = ((k * 7919) % 255) as f32 / 127.5 - 1.0;
             }
-            if let Some(name) = &self.contract.output.map {
+            if let Some(name) = &self.card.contract.output.map {
                 let index = self.session.outputs().iter().position(|o| o.name == *name);
                 let Some(index) = index else {
                     return mismatch(self.session.model(), no_output(name, "output.map", self.session.outputs()));
                 };
                 let shape = self.input_shape(n);
                 let dims = {
-                    let outputs = self.session.run(&shape, &self.crops[..n * self.spec.len()])?;
+                    let outputs = self.session.run(&shape, &self.crops[..n * self.card.spec.len()])?;
                     outputs.get(index)?.0.to_vec()
                 };
                 self.map = match dims[..] {
                     [b, h, w] | [b, 1, h, w] if b == n as i64 && h > 0 && w > 0 && h * w <= MAX_MAP_VALUES as i64 => {
+                        self.card.map_size = Some((w as usize, h as usize));
                         Some(MapOutput { index, width: w as usize, height: h as usize })
                     }
                     _ => {
@@ -218,6 +261,11 @@ impl Scorer {
         Ok(())
     }
 
+    /// All that is to be known of it.
+    pub fn card(&self) -> &Card {
+        &self.card
+    }
+
     /// The model.
     pub fn model(&self) -> &Model {
         self.session.model()
@@ -235,23 +283,23 @@ impl Scorer {
 
     /// What the model says about itself, complete.
     pub fn contract(&self) -> &Contract {
-        &self.contract
+        &self.card.contract
     }
 
     /// The tensor of one crop.
     pub fn spec(&self) -> &TensorSpec {
-        &self.spec
+        &self.card.spec
     }
 
     /// Width and height of the map, if the model has one.
     pub fn map_size(&self) -> Option<(usize, usize)> {
-        self.map.map(|m| (m.width, m.height))
+        self.card.map_size
     }
 
     /// The place, of [`TensorSpec::len`] numbers, for the crop with that index in the next [`Scorer::run`].
     pub fn crop_mut(&mut self, index: usize) -> &mut [f32] {
         self.reserve(index + 1);
-        let len = self.spec.len();
+        let len = self.card.spec.len();
         &mut self.crops[index * len..(index + 1) * len]
     }
 
@@ -278,7 +326,7 @@ impl Scorer {
             self.reserve(first + batch);
             if let Err(error) = self.run_batch(first, batch, options) {
                 self.logits.resize(first + batch, Err(NotScored::RunFailed));
-                self.maps.resize(self.logits.len() * self.map_len(), 0.0);
+                self.maps.resize(self.logits.len() * self.card.map_len(), 0.0);
                 if result.is_ok() {
                     result = Err(error);
                 }
@@ -295,26 +343,18 @@ impl Scorer {
     /// Why there is no score.
     pub fn evidence(&self, index: usize) -> Result<Evidence<'_>, NotScored> {
         let logit = (*self.logits.get(index).unwrap_or(&Err(NotScored::RunFailed)))?;
-        let map = self.map.map(|m| {
-            let len = m.width * m.height;
-            EvidenceMap { width: m.width, height: m.height, values: &self.maps[index * len..(index + 1) * len] }
-        });
-        Ok(Evidence { logit, map })
-    }
-
-    fn map_len(&self) -> usize {
-        self.map.map_or(0, |m| m.width * m.height)
+        Ok(Evidence { logit, map: self.card.map(&self.maps, index) })
     }
 
     fn reserve(&mut self, n: usize) {
-        let len = n * self.spec.len();
+        let len = n * self.card.spec.len();
         if self.crops.len() < len {
             self.crops.resize(len, 0.0);
         }
     }
 
     fn input_shape(&self, n: usize) -> [usize; 4] {
-        let TensorSpec { width, height, channels, layout, .. } = self.spec;
+        let TensorSpec { width, height, channels, layout, .. } = self.card.spec;
         match layout {
             Layout::Nchw => [n, channels.count(), height, width],
             Layout::Nhwc => [n, height, width, channels.count()],
@@ -324,9 +364,9 @@ impl Scorer {
     /// Runs the crops from `first` on and appends their logits and maps.
     fn run_batch(&mut self, first: usize, n: usize, options: Option<&RunOptions>) -> Result<(), SessionError> {
         let shape = self.input_shape(n);
-        let len = self.spec.len();
+        let len = self.card.spec.len();
         let crops = &self.crops[first * len..(first + n) * len];
-        let model = self.session.model().clone();
+        let model = &self.card.model;
         let outputs = match options {
             Some(options) => self.session.run_until(&shape, crops, options)?,
             None => self.session.run(&shape, crops)?,

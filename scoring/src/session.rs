@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use ort::ep;
-pub use ort::session::RunOptions;
 use ort::session::SessionOutputs;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{Outlet, TensorElementType, TensorRef};
 use thiserror::Error;
 
+pub use crate::interrupt::RunOptions;
 use crate::model::Model;
 use crate::runtime::{RuntimeError, environment};
+use crate::threads::{Budget, Lease};
 
 /// What runs a model. Any but [`Provider::Auto`] is that or an error, never something else in its place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -64,15 +65,32 @@ pub struct SessionOptions {
     pub provider: Provider,
     /// Which GPU.
     pub device_id: i32,
-    /// Threads that work on one operator.
+    /// Threads that work on one operator, as far as the [`Budget`] of the process has them.
     pub threads: usize,
+    /// Threads that were lent before, in place of [`SessionOptions::threads`]; see [`SessionOptions::leased`].
+    pub lease: Option<Lease>,
     /// A folder in which TensorRT keeps its engines.
     pub engine_cache: Option<PathBuf>,
 }
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        Self { provider: Provider::Auto, device_id: 0, threads: 1, engine_cache: None }
+        Self { provider: Provider::Auto, device_id: 0, threads: 1, lease: None, engine_cache: None }
+    }
+}
+
+impl SessionOptions {
+    /// With threads out of the budget of the process. Sessions that are made with the same of these share them: they must not run at
+    /// the same time.
+    #[must_use]
+    pub fn leased(&self) -> Self {
+        let lease = self.lease.clone().unwrap_or_else(|| Budget::of_process().lease(self.threads));
+        Self { lease: Some(lease), ..self.clone() }
+    }
+
+    /// Those that it may have.
+    fn granted(&self) -> usize {
+        self.lease.as_ref().map_or(1, Lease::threads)
     }
 }
 
@@ -153,6 +171,7 @@ pub struct Session {
     outputs: Vec<TensorInfo>,
     provider: Provider,
     fallback: Option<String>,
+    lease: Option<Lease>,
 }
 
 impl fmt::Debug for Session {
@@ -174,6 +193,7 @@ impl Session {
     /// No ONNX Runtime, a provider that does not start (unless [`Provider::Auto`]), a graph that ONNX Runtime refuses or
     /// that has not exactly one input of 32-bit floats.
     pub fn new(model: &Model, options: &SessionOptions) -> Result<Self, SessionError> {
+        let options = &options.leased();
         let (inner, provider, fallback) = match options.provider {
             Provider::Auto if cfg!(feature = "cuda") => match load(model, options, Provider::Cuda) {
                 Ok(inner) => (inner, Provider::Cuda, None),
@@ -199,7 +219,7 @@ impl Session {
                 problem: format!("its input {input} is not a tensor of 32-bit floats"),
             });
         }
-        Ok(Self { inner, model: model.clone(), input, outputs, provider, fallback })
+        Ok(Self { inner, model: model.clone(), input, outputs, provider, fallback, lease: options.lease.clone() })
     }
 
     /// The model that is run.
@@ -215,6 +235,11 @@ impl Session {
     /// Why [`Provider::Auto`] did not take the GPU that this build could use.
     pub fn fallback(&self) -> Option<&str> {
         self.fallback.as_deref()
+    }
+
+    /// Threads that work on one operator, the caller's among them.
+    pub fn threads(&self) -> usize {
+        self.lease.as_ref().map_or(1, Lease::threads)
     }
 
     /// The graph's one input.
@@ -254,7 +279,7 @@ impl Session {
         let name = self.model.name();
         let failed = |e: ort::Error| SessionError::Run { model: name.to_owned(), problem: e.to_string() };
         let input = TensorRef::from_array_view((shape, input)).map_err(failed)?;
-        let values = self.inner.run_with_options(ort::inputs![input], options).map_err(failed)?;
+        let values = self.inner.run_with_options(ort::inputs![input], options.inner()).map_err(failed)?;
         Ok(Outputs { values, infos: &self.outputs, model: name })
     }
 }
@@ -298,7 +323,7 @@ fn load(model: &Model, options: &SessionOptions, provider: Provider) -> Result<o
 fn configure(builder: SessionBuilder, options: &SessionOptions) -> ort::Result<SessionBuilder> {
     Ok(builder
         .with_optimization_level(GraphOptimizationLevel::All)?
-        .with_intra_threads(options.threads.max(1))?
+        .with_intra_threads(options.granted())?
         .with_inter_threads(1)?
         // A spinning pool would burn the cores that decode the video.
         .with_intra_op_spinning(false)?

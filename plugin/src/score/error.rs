@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use deepfake_scoring::engine::EngineError;
+use deepfake_scoring::group::JoinError;
 use deepfake_scoring::locate::LocateError;
 use deepfake_scoring::model::ModelError;
 use deepfake_scoring::score::ScorerError;
@@ -39,6 +40,19 @@ impl SetupError {
             Self::Config { .. } | Self::Engine(EngineError::Thresholds { .. }) => {
                 gst::error_msg!(gst::ResourceError::Settings, ("{text}"))
             }
+            Self::Engine(EngineError::Join(JoinError::Conflict(conflict))) => {
+                let advice = format!(
+                    "Give all elements of session-group={} the same {}, or this one another session-group",
+                    conflict.group, conflict.setting
+                );
+                gst::error_msg!(gst::ResourceError::Settings, ("{text}"), ["{advice}"])
+            }
+            Self::Engine(EngineError::Join(JoinError::Broken { .. })) => gst::error_msg!(
+                gst::ResourceError::Busy,
+                ("{text}"),
+                ["Set all elements of the session-group to NULL, then start them again"]
+            ),
+            Self::Engine(EngineError::Join(_)) => gst::error_msg!(gst::ResourceError::NoSpaceLeft, ("{text}")),
             Self::Digest { .. } => gst::error_msg!(gst::ResourceError::NotAuthorized, ("{text}")),
             Self::Engine(
                 EngineError::Scorer(ScorerError::Session(e)) | EngineError::Locate(LocateError::Session(e)),

@@ -10,7 +10,6 @@ use deepfake_scoring::geometry::Rect;
 use deepfake_scoring::live::MAX_HELD;
 use deepfake_scoring::model::Model;
 use deepfake_scoring::session::RunOptions;
-use deepfake_scoring::stats::{Recorder, Step};
 use deepfake_scoring::verdict::Verdict;
 use gst::glib;
 use gst::prelude::*;
@@ -20,8 +19,9 @@ use gst_base::subclass::prelude::*;
 
 use super::error::SetupError;
 use super::regions;
-use super::runner::{Moment, Runner, Scored};
+use super::runner::{Failure, Moment, Runner, Scored};
 use super::settings::{self, Messages, Mode, OnError, Settings};
+use super::statistics::Statistics;
 use crate::meta::{self, RegionMap, ScoredBy, Scores};
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -37,7 +37,7 @@ struct State {
     detector: Option<String>,
     by: ScoredBy,
     options: Arc<RunOptions>,
-    recorder: Recorder,
+    statistics: Statistics,
     format: Option<Arc<FrameFormat>>,
     segment: gst::FormattedSegment<gst::ClockTime>,
     frame: u64,
@@ -45,6 +45,8 @@ struct State {
     verdicts: Vec<(u64, Verdict)>,
     /// A failure was told and has not ended yet.
     failing: bool,
+    /// One was told that does not end.
+    lost: bool,
     upstream: Vec<UpstreamFace>,
     region_map: bool,
     messages: Messages,
@@ -59,7 +61,7 @@ struct State {
 struct Active {
     by: ScoredBy,
     mode: Option<&'static str>,
-    recorder: Recorder,
+    statistics: Statistics,
     /// What a frame lasts, where the caps say it.
     frame_time: Option<Duration>,
     /// Ends the run of a model that the stream waits for.
@@ -113,30 +115,9 @@ impl ObjectImpl for DeepfakeScore {
             "active-provider" => active.map(|a| a.by.provider.as_str()).to_value(),
             "active-mode" => active.and_then(|a| a.mode).to_value(),
             "model-digest" => active.map(|a| a.by.sha256.as_str()).to_value(),
-            _ => stats_structure(&active.map(|a| a.recorder.clone()).unwrap_or_default()).to_value(),
+            _ => active.map(|a| a.statistics.clone()).unwrap_or_default().to_structure().to_value(),
         }
     }
-}
-
-fn stats_structure(recorder: &Recorder) -> gst::Structure {
-    let ns = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
-    let stats = recorder.stats();
-    let mut structure = gst::Structure::builder("deepfake-stats")
-        .field("frames", stats.frames)
-        .field("skipped", stats.skipped)
-        .field("faces", stats.faces)
-        .field("scored", stats.scored)
-        .field("faces-per-second", stats.faces_per_second())
-        .build();
-    let mut tell = |name: &str, step: Step| {
-        structure.set(name, ns(step.total));
-        structure.set(format!("{name}-p50"), ns(step.p50));
-        structure.set(format!("{name}-p99"), ns(step.p99));
-    };
-    tell("locating", stats.locating);
-    tell("cropping", stats.cropping);
-    tell("scoring", stats.scoring);
-    structure
 }
 
 impl GstObjectImpl for DeepfakeScore {}
@@ -197,7 +178,7 @@ impl BaseTransformImpl for DeepfakeScore {
         *lock(&self.active) = Some(Active {
             by: state.by.clone(),
             mode: None,
-            recorder: state.recorder.clone(),
+            statistics: state.statistics.clone(),
             frame_time: None,
             options: Arc::clone(&state.options),
         });
@@ -230,6 +211,7 @@ impl BaseTransformImpl for DeepfakeScore {
             if state.format.as_ref().is_some_and(|f| size(f) != size(&format)) {
                 state.reset();
             }
+            state.runner.set_limits(lock(&self.settings).limits(time));
             state.format = Some(Arc::new(format));
         }
         Ok(())
@@ -310,6 +292,9 @@ impl BaseTransformImpl for DeepfakeScore {
     fn transform_ip(&self, buffer: &mut gst::BufferRef) -> Result<gst::FlowSuccess, gst::FlowError> {
         let mut guard = lock(&self.state);
         let state = guard.as_mut().ok_or(gst::FlowError::Flushing)?;
+        if state.lost && state.on_error == OnError::Error {
+            return Err(gst::FlowError::Error);
+        }
         if self.changed.swap(false, Ordering::AcqRel) {
             state.apply(&lock(&self.settings));
         }
@@ -331,7 +316,7 @@ impl BaseTransformImpl for DeepfakeScore {
             gst::element_imp_error!(self, gst::StreamError::Failed, ("{error}"));
             gst::FlowError::Error
         })?;
-        self.tell_failure(state, scored.failure.as_deref())?;
+        self.tell_failure(state, scored.failure.as_ref())?;
         if scored.listed {
             let scores = state.scores(number, &scored);
             state.attach(buffer, &scores);
@@ -354,7 +339,7 @@ fn frame_time(format: &FrameFormat) -> Option<Duration> {
 fn setup(settings: &Settings) -> Result<State, SetupError> {
     let model: Model = settings.load_model()?;
     let engine = Engine::new(&model, settings.engine_options()?)?;
-    if let Some(problem) = engine.scorer().fallback() {
+    if let Some(problem) = &engine.card().fallback {
         gst::warning!(CAT, "provider=auto takes the CPU, the GPU does not start: {problem}");
     }
     let options = RunOptions::new().map_err(|e| SetupError::Options(e.to_string()))?;
@@ -366,7 +351,7 @@ fn setup(settings: &Settings) -> Result<State, SetupError> {
     Ok(State {
         settled: false,
         detector: engine.locator().map(|l| l.name().to_owned()),
-        recorder: engine.recorder().clone(),
+        statistics: Statistics::new(&engine),
         options: Arc::new(options),
         runner: Runner::EveryFrame(Box::new(engine)),
         by,
@@ -375,6 +360,7 @@ fn setup(settings: &Settings) -> Result<State, SetupError> {
         frame: 0,
         verdicts: vec![],
         failing: false,
+        lost: false,
         upstream: vec![],
         region_map: settings.region_map,
         messages: settings.messages,
@@ -393,7 +379,8 @@ impl State {
     }
 
     fn apply(&mut self, settings: &Settings) {
-        self.runner.set_limits(settings.limits());
+        let time = self.format.as_ref().and_then(|f| frame_time(f));
+        self.runner.set_limits(settings.limits(time));
         self.stats_interval = settings.stats_interval();
         self.region_map = settings.region_map;
         self.messages = settings.messages;
@@ -504,8 +491,11 @@ impl DeepfakeScore {
     }
 
     /// Says what failed, and whether the stream goes on.
-    fn tell_failure(&self, state: &mut State, failure: Option<&str>) -> Result<(), gst::FlowError> {
-        match (failure, state.on_error) {
+    fn tell_failure(&self, state: &mut State, failure: Option<&Failure>) -> Result<(), gst::FlowError> {
+        if failure.is_some_and(|f| f.for_good) && std::mem::replace(&mut state.lost, true) {
+            return Ok(());
+        }
+        match (failure.map(|f| &f.text), state.on_error) {
             (None, _) => state.failing = false,
             (Some(error), OnError::Error) => {
                 gst::element_imp_error!(
@@ -537,7 +527,7 @@ impl DeepfakeScore {
             && state.stats_told.elapsed() >= interval
         {
             state.stats_told = Instant::now();
-            let mut structure = stats_structure(&state.recorder);
+            let mut structure = state.statistics.to_structure();
             structure.set("provider", &state.by.provider);
             structure.set("mode", lock(&self.active).as_ref().and_then(|a| a.mode));
             self.post(structure);

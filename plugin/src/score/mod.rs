@@ -17,6 +17,15 @@
  * age of the scores. `auto` is `live` where the pipeline is live. Live mode adds no latency; `every-frame` in a live pipeline adds
  * that of one frame. A cut to another shot ends all tracks.
  *
+ * ## Many streams
+ *
+ * Elements of one process with the same `session-group` share one session of the scoring model, whose worker runs their faces together, one
+ * of each element in turn. Faces wait for those of elements that are looking at a frame just then, at most for their `batch-window`, and
+ * not where the frame's scores would come later than the next frame; nobody waits for a stream that is stalled or has ended. What decides
+ * the session (`model`, `model-config`, `provider`, `device-id`, `threads`, `engine-cache`) must be the same in all of them. Each element
+ * keeps its own face detector. ONNX Runtime's threads in the process are at most as many as the environment variable `DEEPFAKE_THREADS`
+ * says, or as there are cores, the thread of each stream apart.
+ *
  * ## Messages
  *
  * With `messages=verdicts` (the default) an element message `deepfake-verdict` tells each change of the verdict on a track:
@@ -50,6 +59,7 @@ mod imp;
 pub(crate) mod regions;
 mod runner;
 mod settings;
+mod statistics;
 
 pub use settings::{FaceSource, Messages, Mode, OnError, Provider};
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use deepfake_frames::{FrameFormat, MapError};
 use deepfake_scoring::engine::{Engine, EngineError, Limits, ScoredFace, UpstreamFace};
 use deepfake_scoring::frame::FrameView;
+use deepfake_scoring::group::MemberError;
 use deepfake_scoring::live::{Live, LiveError, SharedFrame};
 use deepfake_scoring::session::RunOptions;
 
@@ -48,8 +49,30 @@ pub(super) struct Scored {
     /// Whether it is known which faces there are.
     pub(super) listed: bool,
     pub(super) mode: Mode,
-    /// What failed, as people read it.
-    pub(super) failure: Option<String>,
+    pub(super) failure: Option<Failure>,
+}
+
+/// What failed.
+pub(super) struct Failure {
+    /// As people read it.
+    pub(super) text: String,
+    /// A worker has panicked: no frame will be scored any more.
+    pub(super) for_good: bool,
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        Self { text: error.to_string(), for_good: matches!(error, EngineError::Group(MemberError::Panicked(_))) }
+    }
+}
+
+impl From<LiveError> for Failure {
+    fn from(error: LiveError) -> Self {
+        match error {
+            LiveError::Engine(error) => error.into(),
+            other => Self { text: other.to_string(), for_good: matches!(other, LiveError::Panicked(_)) },
+        }
+    }
 }
 
 /// What a frame comes with.
@@ -85,14 +108,14 @@ impl Runner {
                 let failure = engine.process(view, upstream, time, Some(options)).err();
                 // Where faces could not be looked for, no list of them is honest, not even an empty one.
                 let listed = !matches!(failure, Some(EngineError::Locate(_)));
-                Scored { listed, mode: Mode::EveryFrame, failure: failure.map(|e| e.to_string()) }
+                Scored { listed, mode: Mode::EveryFrame, failure: failure.map(Into::into) }
             }
             Self::Live(live) => {
                 let collected = live.collect(view, upstream, number, time);
                 Scored {
                     listed: collected.listed,
                     mode: Mode::Live { skipped: collected.behind },
-                    failure: collected.error.map(|e| e.to_string()),
+                    failure: collected.error.map(Into::into),
                 }
             }
             Self::Gone => Scored { listed: false, mode: Mode::EveryFrame, failure: None },

@@ -121,6 +121,9 @@ pub(super) struct Settings {
     device_id: i32,
     threads: u32,
     engine_cache: Option<PathBuf>,
+    session_group: Option<String>,
+    /// Milliseconds.
+    batch_window: u32,
     pub(super) mode: Mode,
     detect_interval: u32,
     score_interval: u32,
@@ -149,6 +152,8 @@ impl Default for Settings {
             device_id: engine.session.device_id,
             threads: engine.session.threads as u32,
             engine_cache: None,
+            session_group: None,
+            batch_window: u32::try_from(engine.limits.batch_window.as_millis()).unwrap_or(u32::MAX),
             mode: Mode::default(),
             detect_interval: engine.limits.detect_interval,
             score_interval: engine.limits.score_interval,
@@ -165,7 +170,8 @@ impl Default for Settings {
 }
 
 /// Properties that may change while playing.
-const LIVE: [&str; 8] = [
+const LIVE: [&str; 9] = [
+    "batch-window",
     "detect-interval",
     "score-interval",
     "min-face-size",
@@ -228,11 +234,33 @@ pub(super) fn properties() -> Vec<glib::ParamSpec> {
             .default_value(d.device_id)
             .mutable_ready()
             .build(),
-        number("threads", "Threads", "Threads that work on one operator of a model", 1, 256, d.threads),
+        number(
+            "threads",
+            "Threads",
+            "Threads that work on one operator of a model, as far as the budget of the process has them: the environment variable \
+             DEEPFAKE_THREADS, else the number of cores; stats tells how many there are",
+            1,
+            256,
+            d.threads,
+        ),
         text(
             "engine-cache",
             "Engine cache",
             "Folder in which TensorRT keeps its engines (unset: built at every start)",
+        ),
+        text(
+            "session-group",
+            "Session group",
+            "Elements of the process with the same name here share one session of the scoring model, which runs their faces \
+             together, in turn; settings of the session that differ are an error (unset: a session of its own)",
+        ),
+        number(
+            "batch-window",
+            "Batch window",
+            "In a session-group, milliseconds for which faces wait at most for those of elements that are looking at a frame just then",
+            0,
+            1_000,
+            d.batch_window,
         ),
         glib::ParamSpecEnum::builder_with_default("mode", d.mode)
             .nick("Mode")
@@ -319,7 +347,9 @@ pub(super) fn properties() -> Vec<glib::ParamSpec> {
             .nick("Statistics")
             .blurb(
                 "Since start: frames seen, frames skipped, faces found and scored, faces scored a second; for locating, cropping and \
-                 scoring the nanoseconds spent, and of a frame the median (-p50) and what 99 of 100 do not exceed (-p99)",
+                 scoring the nanoseconds spent, and of a frame the median (-p50) and what 99 of 100 do not exceed (-p99); threads of \
+                 the scoring model and thread-budget of the process; in a session-group its members (group-members), and the runs \
+                 (group-runs) and faces (group-faces) of all of them together",
             )
             .read_only()
             .build(),
@@ -347,6 +377,8 @@ impl Settings {
             "device-id" => to(&mut self.device_id, value),
             "threads" => to(&mut self.threads, value),
             "engine-cache" => to_path(&mut self.engine_cache),
+            "session-group" => to(&mut self.session_group, value),
+            "batch-window" => to(&mut self.batch_window, value),
             "detect-interval" => to(&mut self.detect_interval, value),
             "score-interval" => to(&mut self.score_interval, value),
             "min-face-size" => to(&mut self.min_face_size, value),
@@ -375,6 +407,8 @@ impl Settings {
             "device-id" => self.device_id.to_value(),
             "threads" => self.threads.to_value(),
             "engine-cache" => path(&self.engine_cache),
+            "session-group" => self.session_group.to_value(),
+            "batch-window" => self.batch_window.to_value(),
             "detect-interval" => self.detect_interval.to_value(),
             "score-interval" => self.score_interval.to_value(),
             "min-face-size" => self.min_face_size.to_value(),
@@ -423,6 +457,7 @@ impl Settings {
                 },
                 device_id: self.device_id,
                 threads: self.threads as usize,
+                lease: None,
                 engine_cache: self.engine_cache.clone(),
             },
             face_source: match self.face_source {
@@ -434,7 +469,8 @@ impl Settings {
             face_model: self.face_model.as_deref().map(Model::read).transpose()?,
             locate: LocateOptions::default(),
             contract: self.model_config.as_deref().map(read).transpose()?,
-            limits: self.limits(),
+            group: self.session_group.clone().filter(|name| !name.is_empty()),
+            limits: self.limits(None),
             fake_above: threshold(self.fake_above),
             real_below: threshold(self.real_below),
         })
@@ -445,13 +481,15 @@ impl Settings {
         (self.stats_interval > 0).then(|| Duration::from_millis(self.stats_interval.into()))
     }
 
-    /// What may change while playing.
-    pub(super) fn limits(&self) -> Limits {
+    /// What may change while playing; `frame_time` is what a frame lasts, where the caps say it.
+    pub(super) fn limits(&self, frame_time: Option<Duration>) -> Limits {
         Limits {
             detect_interval: self.detect_interval,
             score_interval: self.score_interval,
             min_face_size: self.min_face_size,
             max_faces: self.max_faces as usize,
+            batch_window: Duration::from_millis(self.batch_window.into()),
+            frame_time,
         }
     }
 }
