@@ -327,10 +327,9 @@ impl BaseTransformImpl for DeepfakeScore {
         if self.flushing.load(Ordering::Acquire) {
             return Err(gst::FlowError::Flushing);
         }
-        let scored = scored.map_err(|error: MapError| {
-            gst::element_imp_error!(self, gst::StreamError::Failed, ("{error}"));
-            gst::FlowError::Error
-        })?;
+        let readable = scored.is_ok();
+        // A frame that cannot be read is a failure as others are: whether the stream goes on is the user's to say.
+        let scored = scored.unwrap_or_else(|error: MapError| state.runner.unread(&error));
         self.tell_failure(state, scored.failure.as_deref())?;
         if scored.listed {
             let scores = state.scores(number, &scored);
@@ -338,6 +337,9 @@ impl BaseTransformImpl for DeepfakeScore {
             self.tell(state, buffer, &scores);
         }
         self.tell_stats(state);
+        if !readable {
+            return Ok(gst::FlowSuccess::Ok);
+        }
         let moment = Moment { upstream: &state.upstream, number, time };
         state.runner.hand_over(buffer, &format, moment, frame_time(&format));
         Ok(gst::FlowSuccess::Ok)

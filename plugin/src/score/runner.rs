@@ -99,6 +99,12 @@ impl Runner {
         })
     }
 
+    /// What there is to say of a frame whose pixels cannot be read.
+    pub(super) fn unread(&self, error: &MapError) -> Scored {
+        let mode = if matches!(self, Self::Live(_)) { Mode::Live { skipped: 0 } } else { Mode::EveryFrame };
+        Scored { listed: false, mode, failure: Some(error.to_string()) }
+    }
+
     /// Hands the buffer to the worker, if there is one that wants it. Nothing may be written to the buffer afterwards.
     pub(super) fn hand_over(
         &mut self,
