@@ -435,7 +435,7 @@ fn work<F: SharedFrame>(shared: &Shared<F>, mut engine: Engine) {
             Ok((error, upstream)) => (error, upstream),
             Err(panic) => {
                 snapshot.clear();
-                (Some(LiveError::Panicked(message(&*panic))), vec![])
+                (Some(LiveError::Panicked(panic_message(&*panic))), vec![])
             }
         };
         snapshot.error = error;
@@ -518,7 +518,7 @@ impl Snapshot {
 }
 
 /// What a panic says.
-fn message(panic: &(dyn Any + Send)) -> String {
+pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a word".to_owned())
 }

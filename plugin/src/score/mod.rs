@@ -50,6 +50,8 @@ mod imp;
 pub(crate) mod regions;
 mod runner;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 pub use settings::{FaceSource, Messages, Mode, OnError, Provider};
 

@@ -29,6 +29,8 @@ impl Held {
 
 impl SharedFrame for Held {
     fn with_view(&self, read: &mut dyn FnMut(&FrameView<'_>)) -> Result<(), String> {
+        #[cfg(test)]
+        super::tests::panic_where_asked(&self.buffer);
         self.format.with_view(&self.buffer, |view| read(view)).map_err(|e| e.to_string())
     }
 }
@@ -82,6 +84,8 @@ impl Runner {
         let Moment { upstream, number, time } = moment;
         format.with_view(buffer, |view| match self {
             Self::EveryFrame(engine) => {
+                #[cfg(test)]
+                super::tests::panic_where_asked(buffer);
                 let failure = engine.process(view, upstream, time, Some(options)).err();
                 // Where faces could not be looked for, no list of them is honest, not even an empty one.
                 let listed = !matches!(failure, Some(EngineError::Locate(_)));

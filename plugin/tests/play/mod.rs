@@ -96,3 +96,12 @@ pub(crate) fn play_with(text: &str, prepare: impl FnOnce(&gst::Pipeline)) -> Pla
     let _ = pipeline.set_state(gst::State::Playing);
     finish(&pipeline, &played)
 }
+
+/// Waits for what other threads do.
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = std::time::Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < std::time::Duration::from_secs(60), "{what}");
+        std::thread::yield_now();
+    }
+}
