@@ -18,6 +18,9 @@ pub enum MapError {
     /// GStreamer cannot map the buffer.
     #[error("the buffer cannot be mapped: {0}")]
     Map(#[from] glib::BoolError),
+    /// A video meta that speaks of another kind of pixels than the caps.
+    #[error("the buffer's video meta says {0}, which is not what the caps say")]
+    Meta(String),
     /// Rows from bottom to top.
     #[error("plane {0} has a negative stride")]
     NegativeStride(u32),
@@ -63,6 +66,11 @@ impl FrameFormat {
     ///
     /// Buffers that cannot be mapped or are too small for the caps.
     pub fn with_view<T>(&self, buffer: &gst::BufferRef, read: impl FnOnce(&FrameView<'_>) -> T) -> Result<T, MapError> {
+        // GStreamer itself takes that for a mistake of whoever asks it to map.
+        let other = buffer.meta::<gst_video::VideoMeta>().map(|m| m.format()).filter(|f| *f != self.info.format());
+        if let Some(other) = other {
+            return Err(MapError::Meta(other.to_str().to_string()));
+        }
         let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &self.info)?;
         let mut planes = [Plane { data: &[], stride: 0 }; 4];
         let count = frame.n_planes().min(4) as usize;

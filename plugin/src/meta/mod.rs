@@ -47,6 +47,7 @@
 //! A `GstVideoCropMeta` on the buffer means that the boxes are those of the frame before it was cropped.
 
 use std::sync::Once;
+use std::time::Duration;
 
 use deepfake_scoring::geometry::Rect;
 use deepfake_scoring::score::NotScored;
@@ -351,7 +352,8 @@ impl Face {
                 score: part("score")?,
                 frame_score: part("frame-score")?,
                 logit: number("logit")?,
-                age: gst::ClockTime::from_nseconds(s.get("age").ok()?),
+                // The largest number of them stands for none.
+                age: gst::ClockTime::try_from(Duration::from_nanos(s.get("age").ok()?)).ok()?,
                 map: RegionMap::from_structure(s),
             }),
         };
