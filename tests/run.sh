@@ -12,7 +12,7 @@ step() {
     "$@"
 }
 
-step shellcheck --external-sources --check-sourced pipelines/*.sh pipelines/sample/make.sh packaging/deb.sh \
+step shellcheck --external-sources --check-sourced pipelines/*.sh pipelines/sample/make.sh packaging/*.sh \
     tests/*.sh trainer/proof/*.sh .ci/run
 step cargo fetch --locked --quiet
 step cargo fmt --all --check

@@ -9,4 +9,4 @@ mod view;
 
 pub use standstill::Standstill;
 pub use upright::link_upright_once_known;
-pub use view::{FrameFormat, MapError, caps};
+pub use view::{FrameFormat, MapError, caps, plane_mut};

@@ -18,6 +18,9 @@ pub enum MapError {
     /// GStreamer cannot map the buffer.
     #[error("the buffer cannot be mapped: {0}")]
     Map(#[from] glib::BoolError),
+    /// A video meta that speaks of another kind of pixels than the caps.
+    #[error("the buffer's video meta says {0}, which is not what the caps say")]
+    Meta(String),
     /// Rows from bottom to top.
     #[error("plane {0} has a negative stride")]
     NegativeStride(u32),
@@ -63,6 +66,11 @@ impl FrameFormat {
     ///
     /// Buffers that cannot be mapped or are too small for the caps.
     pub fn with_view<T>(&self, buffer: &gst::BufferRef, read: impl FnOnce(&FrameView<'_>) -> T) -> Result<T, MapError> {
+        // GStreamer itself takes that for a mistake of whoever asks it to map.
+        let other = buffer.meta::<gst_video::VideoMeta>().map(|m| m.format()).filter(|f| *f != self.info.format());
+        if let Some(other) = other {
+            return Err(MapError::Meta(other.to_str().to_string()));
+        }
         let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &self.info)?;
         let mut planes = [Plane { data: &[], stride: 0 }; 4];
         let count = frame.n_planes().min(4) as usize;
@@ -98,19 +106,41 @@ impl FrameFormat {
 }
 
 /// The bytes of a plane up to the end of what is mapped. The bindings' own accessor takes stride times height, which a
-/// last row may fall short of.
+/// last row may fall short of, and which a video meta may say anything about.
 fn mapped<'a>(frame: &'a gst_video::VideoFrameRef<&'a gst::BufferRef>, index: usize) -> &'a [u8] {
-    // SAFETY: the frame is mapped for as long as it is borrowed. With a video meta each plane has a map of its own, without
-    // one all lie in the first; `data` points into it, which is checked before the rest of it is lent.
+    // SAFETY: the frame is mapped for as long as it is borrowed, and so many bytes of it.
     unsafe {
         let raw = &*frame.as_ptr();
-        let map = if raw.meta.is_null() { &raw.map[0] } else { &raw.map[index] };
-        let (start, data) = (map.data as usize, raw.data[index] as usize);
-        match data.checked_sub(start).and_then(|offset| map.size.checked_sub(offset)) {
-            Some(len) if data != 0 => std::slice::from_raw_parts(raw.data[index].cast::<u8>(), len),
-            _ => &[],
+        match length(raw, index) {
+            0 => &[],
+            len => std::slice::from_raw_parts(raw.data[index].cast::<u8>(), len),
         }
     }
+}
+
+/// The bytes of a plane that is to be written to, up to the end of what is mapped, for the same reasons. None where there is no
+/// such plane.
+pub fn plane_mut<'a>(frame: &'a mut gst_video::VideoFrameRef<&mut gst::BufferRef>, index: usize) -> &'a mut [u8] {
+    if index >= frame.n_planes().min(4) as usize {
+        return &mut [];
+    }
+    // SAFETY: the frame is mapped for writing, and so many bytes of it. No other plane, whose bytes may be the same, is lent meanwhile.
+    unsafe {
+        let raw = &*frame.as_ptr();
+        match length(raw, index) {
+            0 => &mut [],
+            len => std::slice::from_raw_parts_mut(raw.data[index].cast::<u8>(), len),
+        }
+    }
+}
+
+/// How many bytes of a plane are mapped. With a video meta each plane has a map of its own, without one all lie in the first;
+/// `data` points into it, which is checked.
+fn length(raw: &gst_video::ffi::GstVideoFrame, index: usize) -> usize {
+    let map = if raw.meta.is_null() { &raw.map[0] } else { &raw.map[index] };
+    let (start, data) = (map.data as usize, raw.data[index] as usize);
+    let left = data.checked_sub(start).and_then(|offset| map.size.checked_sub(offset));
+    if data == 0 { 0 } else { left.unwrap_or(0) }
 }
 
 fn colorimetry(info: &gst_video::VideoInfo) -> Colorimetry {

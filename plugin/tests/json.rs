@@ -129,6 +129,37 @@ fn block(rig: &Rig) -> (mpsc::Receiver<()>, impl FnOnce() + use<>) {
     (blocked, move || pad.remove_probe(probe.unwrap()))
 }
 
+/// GStreamer sends these once a stream, before anything else, and not again after a flush.
+#[test]
+fn a_flush_that_comes_before_the_consumer_has_anything_costs_it_no_name_and_no_caps() {
+    results::init();
+    let element = gst::ElementFactory::make("deepfakejson").build().unwrap();
+    let mut json = Harness::with_element(&element, None, Some("json"));
+    let pad = element.static_pad("json").unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    // The first event stands here until the flush.
+    let types = gst::PadProbeType::BLOCK_DOWNSTREAM | gst::PadProbeType::EVENT_DOWNSTREAM;
+    let probe = pad.add_probe(types, move |_, _| {
+        let _ = tell.send(());
+        gst::PadProbeReturn::Ok
+    });
+    let mut video = Harness::with_element(&element, Some("sink"), Some("src"));
+    video.play();
+    video.set_src_caps_str(CAPS);
+    told.recv().unwrap();
+    assert!(video.push_event(gst::event::FlushStart::new()));
+    pad.remove_probe(probe.unwrap());
+    assert!(video.push_event(gst::event::FlushStop::new(true)));
+    assert!(video.push_event(gst::event::Segment::new(&gst::FormattedSegment::<gst::ClockTime>::new())));
+    let mut frame = gst::Buffer::new();
+    frame.get_mut().unwrap().set_pts(pts(0));
+    video.push(frame).unwrap();
+    json.pull().unwrap();
+    let events: Vec<_> = std::iter::from_fn(|| json.try_pull_event()).map(|e| e.type_()).collect();
+    use gst::EventType::{Caps, FlushStart, FlushStop, Segment, StreamStart};
+    assert_eq!(events, [FlushStart, FlushStop, StreamStart, Caps, Segment]);
+}
+
 #[test]
 fn a_slow_consumer_never_delays_live_video_and_gets_the_newest_records() {
     let mut rig = Rig::new(Links::Both, true, &[("max-queued-records", "10")]);

@@ -275,9 +275,11 @@ impl Contract {
                 Some((s @ ("input" | "crop" | "output" | "score" | "provenance"), name)) => (Some(s), name),
                 _ => continue,
             };
-            // Provenance is text even where it looks like a number.
-            let value = match section {
-                Some("provenance") => toml::Value::String(text.to_owned()),
+            // Provenance is text even where it looks like a number, and so are names of outputs: exporters number them.
+            let value = match (section, name) {
+                (Some("provenance"), _) | (Some("output"), "logit" | "probability" | "map") => {
+                    toml::Value::String(text.to_owned())
+                }
                 _ => scalar(text),
             };
             match section {
@@ -405,6 +407,16 @@ mod tests {
         assert_eq!(flat["input.mean"], "[0.485, 0.456, 0.406]");
         assert_eq!(flat["input.scale"], "0.003921569");
         assert_eq!(flat["output.probability"], "Identity");
+        let back = Contract::from_metadata(flat.iter().map(|(k, v)| (k.as_str(), v.as_str()))).unwrap().unwrap();
+        assert_eq!(back, contract);
+    }
+
+    #[test]
+    fn outputs_may_have_numbers_for_names() {
+        let mut contract = Contract::default();
+        contract.output.probability = Some("473".into());
+        contract.output.map = Some("true".into());
+        let flat = contract.to_metadata();
         let back = Contract::from_metadata(flat.iter().map(|(k, v)| (k.as_str(), v.as_str()))).unwrap().unwrap();
         assert_eq!(back, contract);
     }

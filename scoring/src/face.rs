@@ -6,6 +6,9 @@ use crate::geometry::Rect;
 use crate::score::NotScored;
 use crate::verdict::Verdict;
 
+/// The largest box that is believed, in parts of the frame's longer side, as with the face detectors.
+const LARGEST: f32 = 4.0;
+
 /// A face that somebody upstream has found.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct UpstreamFace {
@@ -57,7 +60,9 @@ pub(crate) fn whole(width: usize, height: usize) -> Rect {
 /// Lists the faces from upstream, the largest first; what cannot be a face in a frame of that place stands last, and says so.
 pub(crate) fn list_upstream(upstream: &[UpstreamFace], whole: &Rect, faces: &mut Vec<ScoredFace>) {
     faces.extend(upstream.iter().enumerate().map(|(i, f)| face(f.bbox, f.confidence, Some(i))));
-    let can_be = |b: &Rect| b.is_valid() && b.intersection(whole).is_some();
+    // Else a few boxes of everything would take the places of the faces that can be scored.
+    let most = LARGEST * whole.w.max(whole.h);
+    let can_be = |b: &Rect| b.is_valid() && b.w <= most && b.h <= most && b.intersection(whole).is_some();
     let size = |f: &ScoredFace| if can_be(&f.bbox) { f.bbox.area() } else { -1.0 };
     // A stable sort keeps the order of equals.
     faces.sort_by(|a, b| size(b).total_cmp(&size(a)));

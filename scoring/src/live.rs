@@ -434,7 +434,7 @@ fn work<F: SharedFrame>(shared: &Shared<F>, mut engine: Engine) {
             Ok((error, upstream)) => (error, upstream),
             Err(panic) => {
                 snapshot.clear();
-                (Some(LiveError::Panicked(message(&*panic))), vec![])
+                (Some(LiveError::Panicked(panic_message(&*panic))), vec![])
             }
         };
         snapshot.error = error;
@@ -517,7 +517,7 @@ impl Snapshot {
 }
 
 /// What a panic says.
-pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
+pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a word".to_owned())
 }

@@ -23,6 +23,9 @@ pub const MAX_BYTES: u64 = 1 << 30;
 const KNOWN_DOMAINS: [&str; 6] =
     ["", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc"];
 
+/// Operators that are not computed but loaded: their attributes hold, or name a file with, what somebody has compiled for a device.
+const COMPILED: [&str; 1] = ["EPContext"];
+
 /// Why a file is not a model that will be loaded.
 #[derive(Debug, Error)]
 pub enum ModelError {
@@ -35,15 +38,17 @@ pub enum ModelError {
         source: std::io::Error,
     },
     /// A folder, a pipe, a device.
-    #[error("the model {0} is not a regular file")]
+    #[error("{0} is not a regular file")]
     NotAFile(PathBuf),
-    /// More than [`MAX_BYTES`].
-    #[error("the model {name} has {bytes} bytes, more than {MAX_BYTES} are not loaded")]
+    /// More than [`MAX_BYTES`], or whatever is the most for that kind of file.
+    #[error("the file {name} has {bytes} bytes, more than {most} are not loaded")]
     TooLarge {
         /// Of the file.
         name: String,
         /// Of the file.
         bytes: u64,
+        /// That would be loaded.
+        most: u64,
     },
     /// Cut off, or something else than ONNX.
     #[error("{name} is not an ONNX model: {problem}")]
@@ -76,6 +81,16 @@ pub enum ModelError {
         name: String,
         /// Of the first such tensor.
         tensor: String,
+    },
+    /// Code for a device.
+    #[error(
+        "the model {name} holds compiled code (the operator {operator}), which is not loaded: export it as ONNX operators"
+    )]
+    Compiled {
+        /// Of the file.
+        name: String,
+        /// Its type.
+        operator: String,
     },
     /// Operators of somebody's own library.
     #[error("the model {name} uses the operator {operator} of the domain `{domain}`, which ONNX Runtime does not have")]
@@ -115,19 +130,8 @@ impl Model {
     ///
     /// All of [`ModelError`].
     pub fn read(path: &Path) -> Result<Self, ModelError> {
-        let read = |source| ModelError::Read { path: path.to_owned(), source };
-        // Asked before opening: to open a pipe that nobody writes to would wait forever.
-        let metadata = std::fs::metadata(path).map_err(read)?;
-        if !metadata.is_file() {
-            return Err(ModelError::NotAFile(path.to_owned()));
-        }
         let name = path.file_stem().map_or_else(|| "model".to_owned(), |s| s.to_string_lossy().into_owned());
-        if metadata.len() > MAX_BYTES {
-            return Err(ModelError::TooLarge { name, bytes: metadata.len() });
-        }
-        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
-        File::open(path).map_err(read)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(read)?;
-        Self::from_bytes(&name, bytes)
+        Self::from_bytes(&name, read_file(path, MAX_BYTES)?)
     }
 
     /// Checks a model that is in memory already.
@@ -138,7 +142,7 @@ impl Model {
     pub fn from_bytes(name: &str, bytes: impl Into<Arc<[u8]>>) -> Result<Self, ModelError> {
         let bytes = bytes.into();
         if bytes.len() as u64 > MAX_BYTES {
-            return Err(ModelError::TooLarge { name: name.to_owned(), bytes: bytes.len() as u64 });
+            return Err(ModelError::TooLarge { name: name.to_owned(), bytes: bytes.len() as u64, most: MAX_BYTES });
         }
         let proto = ModelProto::decode(&*bytes)
             .map_err(|e| ModelError::NotOnnx { name: name.to_owned(), problem: e.to_string() })?;
@@ -171,6 +175,34 @@ impl Model {
     pub fn metadata(&self) -> impl Iterator<Item = (&str, &str)> {
         self.metadata.iter().map(|(k, v)| (k.as_str(), v.as_str()))
     }
+}
+
+/// All of a regular file that is not larger than told; nothing is opened that could be waited for.
+///
+/// # Errors
+///
+/// [`ModelError::Read`], [`ModelError::NotAFile`] and [`ModelError::TooLarge`].
+pub fn read_file(path: &Path, most: u64) -> Result<Vec<u8>, ModelError> {
+    let read = |source| ModelError::Read { path: path.to_owned(), source };
+    // Asked before opening: to open a pipe that nobody writes to would wait forever.
+    let metadata = std::fs::metadata(path).map_err(read)?;
+    if !metadata.is_file() {
+        return Err(ModelError::NotAFile(path.to_owned()));
+    }
+    let too_large = |bytes| {
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        ModelError::TooLarge { name, bytes, most }
+    };
+    if metadata.len() > most {
+        return Err(too_large(metadata.len()));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
+    // It may have grown since, and files of the kernel's own say that they are empty.
+    File::open(path).map_err(read)?.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(read)?;
+    if bytes.len() as u64 > most {
+        return Err(too_large(bytes.len() as u64));
+    }
+    Ok(bytes)
 }
 
 struct Check<'a> {
@@ -224,6 +256,9 @@ impl Check<'_> {
                     operator: node.op_type.clone().unwrap_or_default(),
                     domain: domain.to_owned(),
                 });
+            }
+            if let Some(operator) = node.op_type.as_deref().filter(|o| COMPILED.contains(o)) {
+                return Err(ModelError::Compiled { name: self.name.to_owned(), operator: operator.to_owned() });
             }
             for a in &node.attribute {
                 let sparse = a.sparse_tensor.iter().chain(&a.sparse_tensors);
@@ -291,6 +326,11 @@ mod tests {
         assert!(refusal(|m| m.opset_import[0].version = Some(99)).contains("opset 99"));
         let node = |m: &mut ModelProto, f: &dyn Fn(&mut NodeProto)| f(&mut m.graph.as_mut().unwrap().node[0]);
         assert!(refusal(|m| node(m, &|n| n.domain = Some("evil".into()))).contains("domain `evil`"));
+        let compiled = |n: &mut NodeProto| {
+            n.domain = Some("com.microsoft".into());
+            n.op_type = Some("EPContext".into());
+        };
+        assert!(refusal(|m| node(m, &compiled)).contains("EPContext"));
         let external = TensorProto { data_location: Some(1), name: Some("w".into()), ..TensorProto::default() };
         assert!(refusal(|m| m.graph.as_mut().unwrap().initializer.push(external.clone())).contains("`w`"));
         // Hidden in the branch of an `If`.

@@ -44,7 +44,7 @@ pub enum NotScored {
     TooSmall,
     /// More faces in the frame than are scored; the largest were.
     TooMany,
-    /// Its box is not one: no area, not finite, or far outside of the frame.
+    /// Its box is not one: no area, not finite, far outside of the frame, or far larger than it.
     InvalidBox,
     /// The model's output is not a finite number.
     NotFinite,
@@ -375,7 +375,7 @@ impl Scorer {
 
         let (dims, data) = outputs.get(self.score.index)?;
         let columns = data.len() / n;
-        if columns * n != data.len() || self.score.column >= columns {
+        if !is_rows(dims, n) || columns * n != data.len() || self.score.column >= columns {
             let column = self.score.column;
             return Err(wrong(format!(
                 "its score output has the shape {dims:?} for a batch of {n}, column {column} (`output.index`) is not in it"
@@ -429,6 +429,16 @@ impl ScoreOutput {
             value
         };
         if logit.is_finite() { Ok(logit) } else { Err(NotScored::NotFinite) }
+    }
+}
+
+/// Whether a tensor has a row of numbers for each of `n` pictures: `[n]`, `[n, columns]`, and the same with axes of one. Of a single
+/// picture it may be the row alone. What has more axes would be some number out of the middle.
+fn is_rows(dims: &[i64], n: usize) -> bool {
+    match dims {
+        [first, rest @ ..] if usize::try_from(*first) == Ok(n) => rest.iter().filter(|d| **d != 1).count() <= 1,
+        [] | [_] => n == 1,
+        _ => false,
     }
 }
 

@@ -327,7 +327,9 @@ fn configure(builder: SessionBuilder, options: &SessionOptions) -> ort::Result<S
         .with_inter_threads(1)?
         // A spinning pool would burn the cores that decode the video.
         .with_intra_op_spinning(false)?
-        .with_inter_op_spinning(false)?)
+        .with_inter_op_spinning(false)?
+        // What was checked is what is loaded: else ONNX Runtime takes a file with four certain bytes for its own other format.
+        .with_config_entry("session.load_model_format", "ONNX")?)
 }
 
 /// `None` where the provider was not built in. Each would be skipped in silence, were it not told to be an error.

@@ -297,7 +297,13 @@ impl DeepfakeJson {
                     self.outbox.reopen();
                 }
                 gst::log!(CAT, obj = self.json, "Pushing {event:?}");
-                self.json.push_event(event);
+                // A flush in this moment would cost the pad the name of its stream for good.
+                let lasting = [gst::EventType::StreamStart, gst::EventType::Caps, gst::EventType::Tag];
+                let pushed = self.json.push_event(event.clone());
+                let flushing = || self.json.pad_flags().contains(gst::PadFlags::FLUSHING) && self.json.is_active();
+                if !pushed && lasting.contains(&event.type_()) && flushing() {
+                    self.outbox.put_back(event);
+                }
             }
             Some(Item::Record { entry, discont }) => self.deliver_record(&entry, discont),
         }
@@ -431,7 +437,7 @@ impl DeepfakeJson {
         gst::log!(CAT, obj = self.sink, "Handling {event:?}");
         let for_json = match event.view() {
             gst::EventView::FlushStart(_) => {
-                self.outbox.stop();
+                self.outbox.flush();
                 let video = self.src.push_event(event.clone());
                 let json = self.json.push_event(event);
                 if let Err(error) = self.json.pause_task() {

@@ -92,12 +92,28 @@ impl Outbox {
 
     /// Forgets what waits and takes nothing more; wakes everybody who waits.
     pub(super) fn stop(&self) {
+        self.shut(|_| false);
+    }
+
+    /// As [`Outbox::stop`], for a flush: what says which stream this is, and is not sent again after it, goes on waiting.
+    pub(super) fn flush(&self) {
+        use gst::EventType::{Caps, StreamStart, Tag};
+        self.shut(|item| matches!(item, Item::Event(e) if [StreamStart, Caps, Tag].contains(&e.type_())));
+    }
+
+    fn shut(&self, keep: impl FnMut(&Item) -> bool) {
         let mut state = self.lock();
         state.flushing = true;
         state.flow = Err(gst::FlowError::Flushing);
-        state.items.clear();
+        state.items.retain(keep);
         state.records = 0;
         drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Puts an event that a flush kept from being delivered back to where it was.
+    pub(super) fn put_back(&self, event: gst::Event) {
+        self.lock().items.push_front(Item::Event(event));
         self.changed.notify_all();
     }
 

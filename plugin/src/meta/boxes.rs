@@ -47,7 +47,8 @@ impl Place {
     fn read(s: &gst::StructureRef) -> Self {
         let rect = |names: [&str; 4]| {
             let [x, y, w, h] = names.map(|name| s.get::<f64>(name).ok().map(|v| v as f32));
-            Some(Rect::new(x?, y?, w?, h?)).filter(|r| [r.x, r.y, r.w, r.h].iter().all(|v| v.is_finite()))
+            let near = |r: &Rect| [r.x, r.y, r.w, r.h].iter().all(|v| v.abs() <= super::FURTHEST);
+            Some(Rect::new(x?, y?, w?, h?)).filter(|r| near(r) && r.w >= 0.0 && r.h >= 0.0)
         };
         Self { bbox: rect(BBOX), region: rect(REGION).filter(Rect::is_valid) }
     }

@@ -47,6 +47,7 @@
 //! A `GstVideoCropMeta` on the buffer means that the boxes are those of the frame before it was cropped.
 
 use std::sync::Once;
+use std::time::Duration;
 
 use deepfake_scoring::geometry::Rect;
 use deepfake_scoring::score::NotScored;
@@ -67,6 +68,11 @@ pub const META_NAME: &str = "DeepfakeScoresMeta";
 pub const ROI_TYPE: &str = "face";
 
 const FACE: &str = "face";
+
+/// No model gives more; what does would not be a number any more once it is rounded.
+const MOST: f64 = f32::MAX as f64;
+/// So many sides of the frame away nothing is any more.
+const FURTHEST: f32 = 1e20;
 
 /// How the results came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -338,21 +344,23 @@ impl Face {
     }
 
     fn from_structure(s: &gst::StructureRef) -> Option<Self> {
-        let number = |name| s.get::<f64>(name).ok().filter(|v| v.is_finite());
+        let number = |name| s.get::<f64>(name).ok().filter(|v| v.abs() <= MOST);
+        let part = |name| number(name).filter(|v| (0.0..=1.0).contains(v));
         let outcome = match s.get::<&str>("not-scored") {
             Ok(reason) => Err(NotScored::from_name(reason)?),
             Err(_) => Ok(FaceScore {
-                score: number("score")?,
-                frame_score: number("frame-score")?,
+                score: part("score")?,
+                frame_score: part("frame-score")?,
                 logit: number("logit")?,
-                age: gst::ClockTime::from_nseconds(s.get("age").ok()?),
+                // The largest number of them stands for none.
+                age: gst::ClockTime::try_from(Duration::from_nanos(s.get("age").ok()?)).ok()?,
                 map: RegionMap::from_structure(s),
             }),
         };
         Some(Self {
             track: s.get("track").ok()?,
             bbox: None,
-            confidence: number("face-confidence")?,
+            confidence: part("face-confidence")?,
             verdict: Verdict::from_name(s.get::<&str>("verdict").ok()?)?,
             outcome,
         })
@@ -382,7 +390,7 @@ impl RegionMap {
         let values = s.get::<gst::ArrayRef>("map").ok()?;
         let values: Vec<f32> = values.iter().map(|v| v.get::<f64>().ok().map(|v| v as f32)).collect::<Option<_>>()?;
         let fits = u64::from(width) * u64::from(height) == values.len() as u64 && !values.is_empty();
-        let sound = fits && values.iter().all(|v| v.is_finite());
+        let sound = fits && values.iter().all(|v| f64::from(v.abs()) <= MOST);
         sound.then_some(Self { width, height, values, region: None })
     }
 }

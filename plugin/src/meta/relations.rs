@@ -117,7 +117,15 @@ impl Relations {
                 None => {
                     let [x, y, right, bottom] = [at.x, at.y, at.right(), at.bottom()].map(|v| v.round() as i32);
                     let kind = glib::Quark::from_str(ROI_TYPE);
-                    meta.add_od_mtd(kind, x, y, right - x, bottom - y, face.confidence as f32)?.id()
+                    meta.add_od_mtd(
+                        kind,
+                        x,
+                        y,
+                        right.saturating_sub(x),
+                        bottom.saturating_sub(y),
+                        face.confidence as f32,
+                    )?
+                    .id()
                 }
             };
             if let Ok(score) = &face.outcome {

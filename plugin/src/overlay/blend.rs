@@ -174,7 +174,8 @@ impl Canvas {
         let (ws, hs) = component.sub;
         let first = area.x0 >> ws;
         let count = (((area.x1 - 1) >> ws) - first + 1) as usize;
-        let stride = frame.plane_stride()[component.plane as usize] as usize;
+        // Rows from bottom to top are nobody's.
+        let Ok(stride) = usize::try_from(frame.plane_stride()[component.plane as usize]) else { return };
         // One more at each side: the rows of a field lie further apart.
         for row in (area.y0 >> hs) - 1..=(area.y1 >> hs) + 1 {
             let rows = rows_of(row, hs, woven).filter(|y| (0..self.area.y1).contains(y));
@@ -211,11 +212,10 @@ impl Canvas {
                 let wide = (width - ((first + index as i32) << ws)).min(1 << ws);
                 255.0 * (wide * high) as f32
             };
-            if let Ok(data) = frame.plane_data_mut(component.plane) {
-                let end = data.len().min((row as usize + 1) * stride);
-                if let Some(data) = data.get_mut(row as usize * stride..end) {
-                    mix_row(component.samples, data, first as usize, mixes, samples);
-                }
+            let data = deepfake_frames::plane_mut(frame, component.plane as usize);
+            let end = data.len().min((row as usize + 1) * stride);
+            if let Some(data) = data.get_mut(row as usize * stride..end) {
+                mix_row(component.samples, data, first as usize, mixes, samples);
             }
         }
     }
@@ -223,15 +223,16 @@ impl Canvas {
 
 /// Where the frame is transparent, what is drawn covers it more than where it is opaque.
 fn weigh_by_alpha(
-    frame: &gst_video::VideoFrameRef<&mut gst::BufferRef>,
+    frame: &mut gst_video::VideoFrameRef<&mut gst::BufferRef>,
     alpha: Component,
     first: i32,
     row: i32,
     mixes: &mut [Mix],
 ) {
     let Samples::Bytes { first: offset, step } = alpha.samples else { return };
-    let Ok(data) = frame.plane_data(alpha.plane) else { return };
-    let start = row as usize * frame.plane_stride()[alpha.plane as usize] as usize + offset;
+    let Ok(stride) = usize::try_from(frame.plane_stride()[alpha.plane as usize]) else { return };
+    let data = deepfake_frames::plane_mut(frame, alpha.plane as usize);
+    let start = row as usize * stride + offset;
     for (index, mix) in mixes.iter_mut().enumerate() {
         let there = data.get(start + (first as usize + index) * step).map_or(1.0, |&v| f32::from(v) / 255.0);
         let drawn = mix.alpha / 255.0;

@@ -1,5 +1,6 @@
 //! The element: settings in, engine made at start, each buffer scored in place.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 use deepfake_frames::{FrameFormat, MapError};
 use deepfake_scoring::engine::{Engine, ScoredFace, UpstreamFace};
 use deepfake_scoring::geometry::Rect;
-use deepfake_scoring::live::MAX_HELD;
+use deepfake_scoring::live::{MAX_HELD, panic_message};
 use deepfake_scoring::model::Model;
 use deepfake_scoring::session::RunOptions;
 use deepfake_scoring::verdict::Verdict;
@@ -290,42 +291,12 @@ impl BaseTransformImpl for DeepfakeScore {
     }
 
     fn transform_ip(&self, buffer: &mut gst::BufferRef) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let mut guard = lock(&self.state);
-        let state = guard.as_mut().ok_or(gst::FlowError::Flushing)?;
-        if state.lost && state.on_error == OnError::Error {
-            return Err(gst::FlowError::Error);
-        }
-        if self.changed.swap(false, Ordering::AcqRel) {
-            state.apply(&lock(&self.settings));
-        }
-        self.settle(state)?;
-        let number = state.frame;
-        state.frame += 1;
-        // A gap has no pixels to look at.
-        let (Some(format), true) = (state.format.clone(), buffer.size() > 0) else { return Ok(gst::FlowSuccess::Ok) };
-        state.upstream.clear();
-        state.upstream.extend(regions::upstream(buffer));
-        // Ages are told in running time, which goes on where segments follow each other.
-        let time = state.segment.to_running_time(buffer.pts()).or(buffer.pts()).map(Duration::from);
-        let moment = Moment { upstream: &state.upstream, number, time };
-        let scored = state.runner.score(&format, buffer, moment, &state.options);
-        if self.flushing.load(Ordering::Acquire) {
-            return Err(gst::FlowError::Flushing);
-        }
-        let scored = scored.map_err(|error: MapError| {
-            gst::element_imp_error!(self, gst::StreamError::Failed, ("{error}"));
-            gst::FlowError::Error
-        })?;
-        self.tell_failure(state, scored.failure.as_ref())?;
-        if scored.listed {
-            let scores = state.scores(number, &scored);
-            state.attach(buffer, &scores);
-            self.tell(state, buffer, &scores);
-        }
-        self.tell_stats(state);
-        let moment = Moment { upstream: &state.upstream, number, time };
-        state.runner.hand_over(buffer, &format, moment, frame_time(&format));
-        Ok(gst::FlowSuccess::Ok)
+        // The bindings would make an error of a panic too, but then let nobody stop the element any more.
+        catch_unwind(AssertUnwindSafe(|| self.pass(buffer))).unwrap_or_else(|panic| {
+            gst::element_imp_error!(self, gst::LibraryError::Failed, ("Panicked: {}", panic_message(&*panic)));
+            *lock(&self.state) = None;
+            Err(gst::FlowError::Error)
+        })
     }
 }
 
@@ -432,6 +403,48 @@ impl State {
 }
 
 impl DeepfakeScore {
+    /// Looks at a frame, and writes what is known of its faces on it.
+    fn pass(&self, buffer: &mut gst::BufferRef) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let mut guard = lock(&self.state);
+        let state = guard.as_mut().ok_or(gst::FlowError::Flushing)?;
+        if state.lost && state.on_error == OnError::Error {
+            return Err(gst::FlowError::Error);
+        }
+        if self.changed.swap(false, Ordering::AcqRel) {
+            state.apply(&lock(&self.settings));
+        }
+        self.settle(state)?;
+        let number = state.frame;
+        state.frame += 1;
+        // A gap has no pixels to look at.
+        let (Some(format), true) = (state.format.clone(), buffer.size() > 0) else { return Ok(gst::FlowSuccess::Ok) };
+        state.upstream.clear();
+        state.upstream.extend(regions::upstream(buffer));
+        // Ages are told in running time, which goes on where segments follow each other.
+        let time = state.segment.to_running_time(buffer.pts()).or(buffer.pts()).map(Duration::from);
+        let moment = Moment { upstream: &state.upstream, number, time };
+        let scored = state.runner.score(&format, buffer, moment, &state.options);
+        if self.flushing.load(Ordering::Acquire) {
+            return Err(gst::FlowError::Flushing);
+        }
+        let readable = scored.is_ok();
+        // A frame that cannot be read is a failure as others are: whether the stream goes on is the user's to say.
+        let scored = scored.unwrap_or_else(|error: MapError| state.runner.unread(&error));
+        self.tell_failure(state, scored.failure.as_ref())?;
+        if scored.listed {
+            let scores = state.scores(number, &scored);
+            state.attach(buffer, &scores);
+            self.tell(state, buffer, &scores);
+        }
+        self.tell_stats(state);
+        if !readable {
+            return Ok(gst::FlowSuccess::Ok);
+        }
+        let moment = Moment { upstream: &state.upstream, number, time };
+        state.runner.hand_over(buffer, &format, moment, frame_time(&format));
+        Ok(gst::FlowSuccess::Ok)
+    }
+
     /// Ends the run of a model that the stream waits for; frames are let go until the flush or the stop is over.
     fn interrupt(&self) {
         self.flushing.store(true, Ordering::Release);
@@ -498,12 +511,15 @@ impl DeepfakeScore {
         match (failure.map(|f| &f.text), state.on_error) {
             (None, _) => state.failing = false,
             (Some(error), OnError::Error) => {
-                gst::element_imp_error!(
-                    self,
-                    gst::StreamError::Failed,
-                    ("{error}"),
-                    ["on-error=passthrough would let the video go on"]
-                );
+                // Once, whatever upstream makes of it.
+                if !std::mem::replace(&mut state.failing, true) {
+                    gst::element_imp_error!(
+                        self,
+                        gst::StreamError::Failed,
+                        ("{error}"),
+                        ["on-error=passthrough would let the video go on"]
+                    );
+                }
                 return Err(gst::FlowError::Error);
             }
             (Some(error), OnError::Passthrough) => {

@@ -60,6 +60,8 @@ pub(crate) mod regions;
 mod runner;
 mod settings;
 mod statistics;
+#[cfg(test)]
+mod tests;
 
 pub use settings::{FaceSource, Messages, Mode, OnError, Provider};
 

@@ -98,7 +98,8 @@ pub(crate) fn track_id(track: u64) -> i32 {
 pub(crate) fn pixels(bbox: &Rect, (width, height): (u32, u32)) -> (u32, u32, u32, u32) {
     let clip = |v: f32, max: u32| v.round().clamp(0.0, max as f32) as u32;
     let (x0, y0) = (clip(bbox.x, width), clip(bbox.y, height));
-    (x0, y0, clip(bbox.right(), width) - x0, clip(bbox.bottom(), height) - y0)
+    // A box whose right edge is left of its left one has no width.
+    (x0, y0, clip(bbox.right(), width).saturating_sub(x0), clip(bbox.bottom(), height).saturating_sub(y0))
 }
 
 fn detection(face: &Face, detector: Option<&str>) -> gst::Structure {

@@ -30,6 +30,8 @@ impl Held {
 
 impl SharedFrame for Held {
     fn with_view(&self, read: &mut dyn FnMut(&FrameView<'_>)) -> Result<(), String> {
+        #[cfg(test)]
+        super::tests::panic_where_asked(&self.buffer);
         self.format.with_view(&self.buffer, |view| read(view)).map_err(|e| e.to_string())
     }
 }
@@ -105,6 +107,8 @@ impl Runner {
         let Moment { upstream, number, time } = moment;
         format.with_view(buffer, |view| match self {
             Self::EveryFrame(engine) => {
+                #[cfg(test)]
+                super::tests::panic_where_asked(buffer);
                 let failure = engine.process(view, upstream, time, Some(options)).err();
                 // Where faces could not be looked for, no list of them is honest, not even an empty one.
                 let listed = !matches!(failure, Some(EngineError::Locate(_)));
@@ -120,6 +124,12 @@ impl Runner {
             }
             Self::Gone => Scored { listed: false, mode: Mode::EveryFrame, failure: None },
         })
+    }
+
+    /// What there is to say of a frame whose pixels cannot be read.
+    pub(super) fn unread(&self, error: &MapError) -> Scored {
+        let mode = if matches!(self, Self::Live(_)) { Mode::Live { skipped: 0 } } else { Mode::EveryFrame };
+        Scored { listed: false, mode, failure: Some(Failure { text: error.to_string(), for_good: false }) }
     }
 
     /// Hands the buffer to the worker, if there is one that wants it. Nothing may be written to the buffer afterwards.

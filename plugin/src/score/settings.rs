@@ -6,7 +6,7 @@ use std::time::Duration;
 use deepfake_scoring::contract::Contract;
 use deepfake_scoring::engine::{self, EngineOptions, Limits};
 use deepfake_scoring::locate::LocateOptions;
-use deepfake_scoring::model::Model;
+use deepfake_scoring::model::{Model, read_file};
 use deepfake_scoring::session::{self, SessionOptions};
 use gst::glib;
 use gst::prelude::*;
@@ -17,6 +17,8 @@ use super::error::SetupError;
 const BUNDLED_MODEL: &[u8] = include_bytes!("../../models/scorer.onnx");
 /// Its name in records.
 const BUNDLED_NAME: &str = "scorer";
+/// No model has more to be said about it than fits in that.
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
 /// For thresholds: take the model's own.
 const FROM_MODEL: f64 = -1.0;
 
@@ -441,10 +443,10 @@ impl Settings {
     /// Everything that the engine is told, with the files it names read.
     pub(super) fn engine_options(&self) -> Result<EngineOptions, SetupError> {
         let read = |path: &Path| {
-            let text = std::fs::read_to_string(path)
-                .map_err(|source| SetupError::Config { path: path.to_owned(), problem: source.to_string() })?;
-            Contract::from_toml(&text)
-                .map_err(|source| SetupError::Config { path: path.to_owned(), problem: source.to_string() })
+            let wrong = |problem: String| SetupError::Config { path: path.to_owned(), problem };
+            let bytes = read_file(path, MAX_CONFIG_BYTES).map_err(|e| wrong(e.to_string()))?;
+            let text = String::from_utf8(bytes).map_err(|e| wrong(e.to_string()))?;
+            Contract::from_toml(&text).map_err(|e| wrong(e.to_string()))
         };
         let threshold = |v: f64| (v >= 0.0).then_some(v as f32);
         Ok(EngineOptions {

@@ -46,9 +46,14 @@ pub(crate) fn write_model(
     initializer: Vec<TensorProto>,
     metadata: &[(&str, &str)],
 ) {
+    std::fs::write(path, model(nodes, initializer, metadata).encode_to_vec()).unwrap();
+}
+
+/// A model with one picture in, logit and map out.
+pub(crate) fn model(nodes: Vec<NodeProto>, initializer: Vec<TensorProto>, metadata: &[(&str, &str)]) -> ModelProto {
     let side = SIDE as i64;
     let entry = |(k, v): &(&str, &str)| StringStringEntryProto { key: Some((*k).into()), value: Some((*v).into()) };
-    let proto = ModelProto {
+    ModelProto {
         ir_version: Some(8),
         opset_import: vec![OperatorSetIdProto { domain: None, version: Some(17) }],
         graph: Some(GraphProto {
@@ -64,8 +69,7 @@ pub(crate) fn write_model(
         }),
         metadata_props: metadata.iter().map(entry).collect(),
         ..ModelProto::default()
-    };
-    std::fs::write(path, proto.encode_to_vec()).unwrap();
+    }
 }
 
 /// A model whose logit is the mean of the crop, in which black is -4 and white 4, and whose map is that of each pixel.

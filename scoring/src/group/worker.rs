@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::desk::{Desk, Job, Shared};
 use super::{BatchScorer, MemberError};
-use crate::live::message;
+use crate::live::panic_message;
 use crate::score::{Card, MAX_BATCH};
 use crate::session::{Provider, SessionError};
 
@@ -62,7 +62,7 @@ impl Worker {
             }
         }));
         let Err(panic) = panic else { return };
-        let problem = message(&*panic);
+        let problem = panic_message(&*panic);
         let shared = Arc::clone(&self.shared);
         let mut desk = shared.desk();
         self.jobs.append(&mut desk.handed_in);

@@ -1,0 +1,104 @@
+//! Started and stopped a hundred times: no thread, no file and no object stays behind. In a process of its own, which GStreamer's leaks
+//! tracer watches, so that nobody else's count.
+
+use std::process::Command;
+
+use gst::prelude::*;
+
+mod common;
+
+/// Says that this process is the one that is watched.
+const WATCHED: &str = "DEEPFAKE_TEST_RESTARTS";
+const ROUNDS: usize = 100;
+
+fn entries(folder: &str) -> usize {
+    std::fs::read_dir(folder).unwrap().count()
+}
+
+/// GStreamer keeps threads of its pool for a while; they are not the element's.
+fn own_threads() -> Vec<String> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let names = tasks.filter_map(|t| std::fs::read_to_string(t.unwrap().path().join("comm")).ok());
+    names.map(|n| n.trim().to_owned()).filter(|n| n.starts_with("deepfake") || n.starts_with("publish")).collect()
+}
+
+fn round(mode: &str, folder: &std::path::Path, n: usize) {
+    let model = folder.join("brightness.onnx");
+    let pipeline = gst::parse::launch(&format!(
+        "videotestsrc ! video/x-raw,format=I420,width=64,height=48 ! deepfakescore mode={mode} face-source=frame model={} \
+         ! deepfakeoverlay ! deepfakejson name=j ! fakesink name=out sync=false j.json ! fakesink sync=false",
+        model.display()
+    ));
+    let pipeline = pipeline.unwrap().downcast::<gst::Pipeline>().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    // Some are stopped before the first frame, some after it.
+    if n % 3 > 0 {
+        assert_eq!(pipeline.state(gst::ClockTime::from_seconds(60)).0, Ok(gst::StateChangeSuccess::Success));
+    }
+    pipeline.set_state(gst::State::Null).unwrap();
+    // And again, as it is.
+    pipeline.set_state(gst::State::Playing).unwrap();
+    pipeline.set_state(gst::State::Null).unwrap();
+    pipeline.bus().unwrap().set_flushing(true);
+}
+
+/// What the leaks tracer has seen made and not ended since it was last told to start.
+fn alive(tracer: &gst::Tracer) -> Vec<String> {
+    let checkpoint = tracer.emit_by_name::<gst::Structure>("activity-get-checkpoint", &[]);
+    let list = |name: &str| -> Vec<String> {
+        let list = checkpoint.get::<gst::List>(name).unwrap();
+        let fields = |s: gst::Structure| (s.get::<String>("type-name").unwrap(), s.get::<String>("address").unwrap());
+        list.iter().map(|s| fields(s.get().unwrap())).map(|(name, address)| format!("{name} {address}")).collect()
+    };
+    let (mut created, removed) = (list("objects-created-list"), list("objects-removed-list"));
+    for object in removed {
+        if let Some(at) = created.iter().position(|c| *c == object) {
+            created.swap_remove(at);
+        }
+    }
+    created
+}
+
+fn watched() {
+    common::init();
+    let folder = tempfile::tempdir().unwrap();
+    common::brightness_model(folder.path());
+    let tracers = gst::active_tracers();
+    let tracer = tracers.iter().find(|t| t.type_().name() == "GstLeaksTracer").expect("the leaks tracer watches");
+    for mode in ["every-frame", "live"] {
+        // What is made once and kept is made now: fonts, threads of pools, ONNX Runtime.
+        (0..5).for_each(|n| round(mode, folder.path(), n));
+        assert_eq!(own_threads(), [""; 0], "{mode}");
+        let before = (entries("/proc/self/fd"), entries("/proc/self/task"));
+        tracer.emit_by_name::<()>("activity-start-tracking", &[]);
+        for n in 0..ROUNDS {
+            round(mode, folder.path(), n);
+            assert_eq!(own_threads(), [""; 0], "{mode} {n}");
+        }
+        let left = alive(tracer);
+        tracer.emit_by_name::<()>("activity-stop-tracking", &[]);
+        let after = (entries("/proc/self/fd"), entries("/proc/self/task"));
+        println!("{mode}: files and threads {before:?} before, {after:?} after {ROUNDS} rounds; alive {left:?}");
+        assert_eq!(left, [""; 0], "{mode}");
+        assert!(
+            after.0 <= before.0 + 2 && after.1 <= before.1 + 2,
+            "{mode}: files and threads {before:?}, then {after:?}"
+        );
+    }
+}
+
+#[test]
+fn a_hundred_starts_and_stops_leave_nothing_behind() {
+    if std::env::var_os(WATCHED).is_some() {
+        return watched();
+    }
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "--nocapture", "a_hundred_starts_and_stops_leave_nothing_behind"])
+        .env(WATCHED, "1")
+        .env("GST_TRACERS", "leaks")
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    assert!(output.status.success(), "{}\n{}", said[0], said[1]);
+    print!("{}", said[0]);
+}

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Holds the crates of Cargo.lock against RustSec's list of known vulnerabilities, and says which were withdrawn from their registry.
+#
+# Apart from tests/run.sh, because the list is in a git repository (https://github.com/RustSec/advisory-db) and in no package registry:
+# where it cannot be reached, what is known so far cannot be known either. A copy of it can be named:
+#
+#     tests/advisories.sh [FOLDER]    a clone of advisory-db
+set -euo pipefail
+
+# shellcheck source=pipelines/setup.sh
+source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/../pipelines/setup.sh"
+setup tests
+cd "$root"
+if [[ -n ${1:-} ]]; then
+    [[ -d $1/crates ]] || die "$1 is no clone of advisory-db: there is no folder crates in it"
+    # cargo-deny looks for clones by a name of its own making, and takes whatever they hold.
+    config=$(mktemp)
+    databases=$(mktemp -d)
+    trap 'rm -rf "$config" "$databases"' EXIT
+    git clone --quiet "$1" "$databases/db"
+    { cat deny.toml && printf '\n[advisories]\ndb-path = "%s"\ndb-urls = ["file://%s"]\n' "$databases/own" "$databases/db"; } >"$config"
+    exec "$cargo_deny" --log-level warn check --config "$config" advisories
+fi
+"$cargo_deny" --log-level warn check advisories ||
+    die "either an advisory is told above, or the list could not be had: then name a clone of it as tests/advisories.sh FOLDER"

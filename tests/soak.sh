@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# What takes too long for every run of the tests.
+#
+#     tests/soak.sh [--minutes N]     four streams for so long (30 by default): the table of docs/faults.md is written
+#     tests/soak.sh --media           some 1,800 damaged files through real decoders
+#     tests/soak.sh --seeds N         every fuzz target with N inputs from fixed seeds (1,000,000 by default); needs no nightly
+#     tests/soak.sh --fuzz SECONDS    every fuzz target with cargo-fuzz and a nightly toolchain, where both are installed
+#     tests/soak.sh --valgrind        the unsafe code over frames and metadata under valgrind, which is installed where it lacks
+#
+# tests/run.sh has a short form of all of them but the last two.
+set -euo pipefail
+
+# shellcheck source=pipelines/setup.sh
+source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/../pipelines/setup.sh"
+
+usage() {
+    sed -n '2,/^set/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    exit 2
+}
+
+# cargo_test PROGRAM ARGUMENTS...: with the features that all of the workspace is built with, so that nothing is built twice.
+cargo_test() {
+    local program=$1
+    shift
+    cargo test --workspace --locked --quiet --test "$program" -- --nocapture "$@"
+}
+
+# program NAME: the path of a test program, built where that is needed.
+program() {
+    cargo test --workspace --locked --no-run --test "$1" --message-format json 2>/dev/null |
+        python3 -c '
+import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    if message.get("executable") and message["target"]["name"] == sys.argv[1]:
+        print(message["executable"])
+' "$1" | tail -n 1
+}
+
+soak() {
+    [[ $1 =~ ^[1-9][0-9]*$ ]] || usage
+    SOAK_SECONDS=$(($1 * 60)) SOAK_WRITE=$root/docs/faults.md cargo_test soak_streams
+}
+
+fuzz() {
+    [[ $1 =~ ^[1-9][0-9]*$ ]] || usage
+    local target
+    cargo +nightly fuzz --version >/dev/null 2>&1 ||
+        die "cargo-fuzz and a nightly toolchain are needed: rustup toolchain install nightly; cargo install --locked cargo-fuzz"
+    cd "$root/fuzz"
+    for target in fuzz_targets/*.rs; do
+        target=$(basename "$target" .rs)
+        say "== $target"
+        cargo +nightly fuzz run --fuzz-dir . "$target" -- -max_total_time="$1" -timeout=20 -rss_limit_mb=4096 -print_final_stats=1
+    done
+}
+
+under_valgrind() {
+    has valgrind || install_packages valgrind
+    local name path
+    for name in fixed_seed frames; do
+        path=$(program "$name")
+        [[ -x $path ]] || die "the test program $name could not be built"
+        say "== $name"
+        # Few rounds: each takes some fifty times as long as it should.
+        HOSTILE_ROUNDS=${HOSTILE_ROUNDS:-300} G_SLICE=always-malloc G_DEBUG=gc-friendly valgrind --quiet --error-exitcode=9 \
+            --leak-check=full --errors-for-leak-kinds=definite --num-callers=30 --suppressions="$root/tests/valgrind.supp" \
+            "$path" --test-threads 1
+    done
+}
+
+setup tests
+cd "$root"
+case ${1:---minutes} in
+--minutes) soak "${2:-30}" ;;
+--media) cargo_test media --ignored ;;
+--seeds) HOSTILE_ROUNDS=${2:-1000000} cargo_test fixed_seed ;;
+--fuzz) fuzz "${2:-}" ;;
+--valgrind) under_valgrind ;;
+*) usage ;;
+esac
