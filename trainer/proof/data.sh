@@ -34,9 +34,12 @@ for file in "$data"/videos/deepfacelive/*.mp4; do
     encode "$file" "$videos/deepfacelive/fake/${name}_fake.mp4" ! videocrop left=$((width / 2))
 done
 
-# Portraits are pictures of real faces only.
-mkdir -p "$videos/portraits"
-ln -sfn "$data/faces/portraits" "$videos/portraits/real"
+# Portraits are pictures of real faces only, each of a person of its own: no common word before a `_`.
+mkdir -p "$videos/portraits/real"
+for file in "$data"/faces/portraits/*.jpg; do
+    name=$(basename "$file")
+    ln -sfn "$file" "$videos/portraits/real/${name//_/-}"
+done
 
 for set in portraits uadfv deepfacelive; do
     sed "s|@set@|$videos/$set|; s|@name@|$set|" "$here/faces.toml" > "$work/$set.toml"
