@@ -246,7 +246,7 @@ fn properties_that_may_change_while_playing_do_so_at_any_moment() {
                         element.set_property(name, 1 + n % 100);
                     }
                     element.set_property("stats-interval", n % 3);
-                    element.set_property("region-map", n % 2 == 0);
+                    element.set_property("region-map", n.is_multiple_of(2));
                     element.set_property_from_str("messages", ["none", "verdicts", "all"][n as usize % 3]);
                     element.set_property_from_str("on-error", ["error", "passthrough"][n as usize % 2]);
                     n += 1;

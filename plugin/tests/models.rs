@@ -182,12 +182,7 @@ fn what_a_model_must_not_hold_is_refused_by_name() {
     // A function that calls itself.
     check("must not be recursive", &|m| {
         let call = || NodeProto { domain: Some("own".into()), ..NodeProto::new("F", &["x"], &["y"], vec![]) };
-        let function = FunctionProto {
-            name: Some("F".into()),
-            domain: Some("own".into()),
-            node: vec![call()],
-            ..Default::default()
-        };
+        let function = FunctionProto { name: Some("F".into()), domain: Some("own".into()), node: vec![call()] };
         m.functions.push(function);
         graph(m).node.push(call());
     });

@@ -32,7 +32,7 @@ fn round(mode: &str, folder: &std::path::Path, n: usize) {
     let pipeline = pipeline.unwrap().downcast::<gst::Pipeline>().unwrap();
     pipeline.set_state(gst::State::Playing).unwrap();
     // Some are stopped before the first frame, some after it.
-    if n % 3 > 0 {
+    if !n.is_multiple_of(3) {
         assert_eq!(pipeline.state(gst::ClockTime::from_seconds(60)).0, Ok(gst::StateChangeSuccess::Success));
     }
     pipeline.set_state(gst::State::Null).unwrap();

@@ -101,7 +101,9 @@ impl Streams {
             }
             gst::PadProbeReturn::Ok
         });
-        pipelines.iter().for_each(|p| drop(p.set_state(gst::State::Playing).unwrap()));
+        for pipeline in &pipelines {
+            pipeline.set_state(gst::State::Playing).unwrap();
+        }
         Self { pipelines, sources, rounds: 0 }
     }
 
