@@ -160,7 +160,11 @@ fn nonsense_is_refused() {
         ("name = \"plain\"", "name = \"plain\"\ndirections = [\"drawn\"]", "must begin with one for all"),
         ("kind = \"primary_regions\"", "kind = \"cutout\"", "cutout"),
         ("epochs = 1, batch = 8", "epochs = 0, batch = 8", "optim.epochs"),
-        ("set = { regularize = { kind = \"random_erasing\" } }", "set = { seed = 4 }", "must not have a name or a seed"),
+        (
+            "set = { regularize = { kind = \"random_erasing\" } }",
+            "set = { seed = 4 }",
+            "must not have a name or a seed",
+        ),
     ] {
         assert!(EXPERIMENT.contains(from), "{from}");
         std::fs::write(&path, EXPERIMENT.replacen(from, to, 1)).unwrap();

@@ -52,7 +52,8 @@ impl Proof {
 
 /// The folder of results as the page names it: they travel together.
 fn relative(page: &Path, results: &Path) -> Result<String> {
-    let absolute = |path: &Path| std::path::absolute(path).map_err(|source| Error::Io { path: path.to_owned(), source });
+    let absolute =
+        |path: &Path| std::path::absolute(path).map_err(|source| Error::Io { path: path.to_owned(), source });
     let (page, results) = (absolute(page)?, absolute(results)?);
     let inside = page.parent().and_then(|folder| results.strip_prefix(folder).ok());
     let text = "must lie in the folder of the page, or below it: the page shows the figures there";

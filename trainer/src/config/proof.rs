@@ -156,8 +156,11 @@ impl Proof {
         place(path, config.paths())?;
         config.follow().and_then(|()| config.check()).map_err(|e| of_trial(&name, &e))?;
         if !config.evaluate.sets.iter().any(|s| s.name == direction.primary) {
-            return wrong("directions.primary", &format!("`{}` is none of the direction's test sets", direction.primary))
-                .map(|()| config);
+            return wrong(
+                "directions.primary",
+                &format!("`{}` is none of the direction's test sets", direction.primary),
+            )
+            .map(|()| config);
         }
         Ok(config)
     }
@@ -184,7 +187,10 @@ impl Proof {
             return wrong("arms", &format!("is for `{name}`, which is no direction and no backbone"));
         }
         if !self.arms[0].directions.is_empty() || !self.arms[0].backbones.is_empty() {
-            return wrong("arms", "must begin with one for all directions and backbones: the others are compared with it");
+            return wrong(
+                "arms",
+                "must begin with one for all directions and backbones: the others are compared with it",
+            );
         }
         let seeds: BTreeSet<u64> = self.seeds.iter().copied().collect();
         if seeds.is_empty() || seeds.len() != self.seeds.len() {

@@ -21,7 +21,7 @@ pub(super) fn differences(rows: &[(String, f64, Option<[f64; 2]>)]) -> String {
 }
 
 /// Mean maps side by side: above of real faces, below of fakes; a column an arm. Every map is drawn up to its own strongest field.
-pub(super) fn maps(arms: &[(&str, Attention)]) -> String {
+pub(super) fn maps(arms: &[(&str, &Attention)]) -> String {
     let (width, height) = (GAP + arms.len() * (SIDE + GAP), 2 * GAP + LINE + 2 * (SIDE + GAP));
     let mut text = String::new();
     // Writing to a text does not fail.
@@ -29,7 +29,7 @@ pub(super) fn maps(arms: &[(&str, Attention)]) -> String {
     text
 }
 
-fn draw(out: &mut String, arms: &[(&str, Attention)], width: usize, height: usize) -> std::fmt::Result {
+fn draw(out: &mut String, arms: &[(&str, &Attention)], width: usize, height: usize) -> std::fmt::Result {
     writeln!(
         out,
         "<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\">"

@@ -142,7 +142,8 @@ fn up_to_date(trial: &Trial, sets: &[Set], results: &Results, first_seed: u64) -
 /// Every item must be a picture of one face: what is compared are models, not locators.
 fn crops(set: &Set) -> Result<()> {
     let good = set.said.kind == TestKind::Crops && set.media.iter().all(|m| *m == Media::Picture);
-    let text = "is not made of face crops: cut them first (deepfake-trainer faces), so that all runs see the same faces";
+    let text =
+        "is not made of face crops: cut them first (deepfake-trainer faces), so that all runs see the same faces";
     if good { Ok(()) } else { Err(Error::Data(format!("the set `{}` {text}", set.said.name))) }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::analysis::{self, Ranked, deviation, difference_over, mean};
+use super::analysis::{Ranked, deviation, difference_over, mean};
 use super::figure;
 use super::power;
 use super::results::{Attention, Labels, Outcome, Results};
@@ -105,7 +105,10 @@ impl Table<'_> {
     /// Of each arm, by set.
     fn cells(&self) -> Vec<(&str, BTreeMap<&str, Cell>)> {
         let of = |outcomes: &[Outcome]| {
-            self.sets.iter().filter_map(|(set, labels)| Some((set.as_str(), self.cell(outcomes, set, labels)?))).collect()
+            self.sets
+                .iter()
+                .filter_map(|(set, labels)| Some((set.as_str(), self.cell(outcomes, set, labels)?)))
+                .collect()
         };
         self.arms.iter().map(|(arm, outcomes)| (*arm, of(outcomes))).collect()
     }
@@ -117,7 +120,13 @@ impl Table<'_> {
     }
 }
 
-fn write(out: &mut Page, proof: &Proof, tables: &[Table<'_>], results: &Results, folder: &str) -> Result<std::fmt::Result> {
+fn write(
+    out: &mut Page,
+    proof: &Proof,
+    tables: &[Table<'_>],
+    results: &Results,
+    folder: &str,
+) -> Result<std::fmt::Result> {
     let plan = results.plan()?;
     let notes = match &proof.notes {
         Some(path) => Some(std::fs::read_to_string(path).map_err(Error::io(path))?),
@@ -168,7 +177,10 @@ fn setup(text: &mut String, proof: &Proof, tables: &[Table<'_>], plan: Option<&s
     for table in tables {
         sets.extend(table.sets.iter().map(|(name, labels)| (name.as_str(), labels)));
     }
-    writeln!(text, "| test set | real faces | fakes | real videos | fake videos | sources | least difference, faces | videos |")?;
+    writeln!(
+        text,
+        "| test set | real faces | fakes | real videos | fake videos | sources | least difference, faces | videos |"
+    )?;
     writeln!(text, "|---|---|---|---|---|---|---|---|")?;
     for (name, labels) in &sets {
         let ([real, fake], [real_videos, fake_videos]) = (labels.faces(), labels.videos());
@@ -178,7 +190,11 @@ fn setup(text: &mut String, proof: &Proof, tables: &[Table<'_>], plan: Option<&s
         writeln!(text, "| `{name}` | {real} | {fake} | {real_videos} | {fake_videos} | {sources} | {power} |")?;
     }
     for (name, labels) in sets.iter().filter(|(_, l)| l.left_out > 0) {
-        writeln!(text, "\n{} pictures of `{name}` are left out because one of the runs learns from them.", labels.left_out)?;
+        writeln!(
+            text,
+            "\n{} pictures of `{name}` are left out because one of the runs learns from them.",
+            labels.left_out
+        )?;
     }
     writeln!(
         text,
@@ -213,16 +229,25 @@ fn result(
         return Ok(());
     };
     means(text, table, &cells, proof.bootstrap)?;
-    writeln!(text, "Differences to `{}`, of faces (AUC, 95 % interval, share of draws in which the arm is better):\n", proof.reference())?;
+    writeln!(
+        text,
+        "Differences to `{}`, of faces (AUC, 95 % interval, share of draws in which the arm is better):\n",
+        proof.reference()
+    )?;
     let across = table.across();
     let names: Vec<&str> = table.sets.iter().map(|(n, _)| n.as_str()).collect();
-    writeln!(text, "| arm | {} | all but those within |", names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(" | "))?;
+    writeln!(
+        text,
+        "| arm | {} | all but those within |",
+        names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(" | ")
+    )?;
     writeln!(text, "|---|{}---|", "---|".repeat(names.len()))?;
     let mut rows = Vec::new();
     for (arm, own) in cells.iter().filter(|(arm, _)| *arm != proof.reference()) {
         write!(text, "| `{arm}` |")?;
         for set in &names {
-            let gap = own.get(set).zip(reference.get(set)).and_then(|(a, b)| a.frame.difference(&b.frame, proof.bootstrap));
+            let gap =
+                own.get(set).zip(reference.get(set)).and_then(|(a, b)| a.frame.difference(&b.frame, proof.bootstrap));
             write!(text, " {} |", gap.as_ref().map_or_else(|| "?".to_owned(), said))?;
             if let Some(gap) = gap {
                 rows.push((format!("{arm}: {set}"), gap.auc.value, gap.auc.interval));
@@ -251,7 +276,12 @@ fn result(
 }
 
 /// AUCs by set and arm.
-fn means(text: &mut String, table: &Table<'_>, cells: &[(&str, BTreeMap<&str, Cell>)], rounds: usize) -> std::fmt::Result {
+fn means(
+    text: &mut String,
+    table: &Table<'_>,
+    cells: &[(&str, BTreeMap<&str, Cell>)],
+    rounds: usize,
+) -> std::fmt::Result {
     writeln!(text, "\nMean over the seeds, with its 95 % interval over sources and seeds:\n")?;
     writeln!(text, "| set | arm | AUC of faces | from seed to seed | EER | AUC of videos |")?;
     writeln!(text, "|---|---|---|---|---|---|")?;
@@ -267,11 +297,22 @@ fn means(text: &mut String, table: &Table<'_>, cells: &[(&str, BTreeMap<&str, Ce
     }
     let auc = |outcomes: &[Outcome]| mean(&outcomes.iter().map(|o| o.best.auc).collect::<Vec<_>>());
     let chosen = table.arms.iter().filter_map(|(arm, o)| Some(format!("`{arm}` {:.3}", auc(o)?)));
-    writeln!(text, "\nAUC on the validation faces of what was learned from: {}.\n", chosen.collect::<Vec<_>>().join(", "))
+    writeln!(
+        text,
+        "\nAUC on the validation faces of what was learned from: {}.\n",
+        chosen.collect::<Vec<_>>().join(", ")
+    )
 }
 
 /// A sentence about a difference.
-fn verdict(out: &mut String, table: &Table<'_>, arm: &str, reference: &str, what: &str, gap: &Difference) -> std::fmt::Result {
+fn verdict(
+    out: &mut String,
+    table: &Table<'_>,
+    arm: &str,
+    reference: &str,
+    what: &str,
+    gap: &Difference,
+) -> std::fmt::Result {
     let found = match gap.auc.interval {
         Some([low, _]) if low > 0.0 => "helps",
         Some([_, high]) if high < 0.0 => "harms",
@@ -299,23 +340,47 @@ fn said(gap: &Difference) -> String {
     format!("{}, {:.0} %", gap.auc, 100.0 * gap.better)
 }
 
-/// Where the arms look.
-fn attention(text: &mut String, figures: &mut Vec<(String, String)>, table: &Table<'_>, folder: &str) -> std::fmt::Result {
-    let seen = |outcomes: &[Outcome]| -> Option<(Attention, f64, Option<f64>)> {
+/// Where an arm looks.
+struct Looked<'a> {
+    arm: &'a str,
+    /// Means over the seeds.
+    attention: Attention,
+    spread: f64,
+    deviation: Option<f64>,
+    support: Option<f64>,
+}
+
+impl<'a> Looked<'a> {
+    /// `None` where there are no maps, or those of one seed are of another size.
+    fn of(arm: &'a str, outcomes: &[Outcome]) -> Option<Self> {
         let first = &outcomes.first()?.attention;
         if first.faces == 0 || outcomes.iter().any(|o| o.attention.size != first.size) {
             return None;
         }
         let over = |class: usize| -> Vec<f64> {
-            let fields = first.mean[class].len();
-            (0..fields).map(|i| outcomes.iter().map(|o| o.attention.mean[class][i]).sum::<f64>() / outcomes.len() as f64).collect()
+            let field =
+                |i: usize| outcomes.iter().map(|o| o.attention.mean[class][i]).sum::<f64>() / outcomes.len() as f64;
+            (0..first.mean[class].len()).map(field).collect()
         };
         let spreads: Vec<f64> = outcomes.iter().map(|o| o.attention.spread).collect();
-        let together = Attention { mean: [over(0), over(1)], ..first.clone() };
-        Some((together, analysis::mean(&spreads)?, deviation(&spreads)))
-    };
-    let all: Vec<(&str, (Attention, f64, Option<f64>))> =
-        table.arms.iter().filter_map(|(arm, o)| Some((*arm, seen(o)?))).collect();
+        Some(Self {
+            arm,
+            attention: Attention { mean: [over(0), over(1)], ..first.clone() },
+            spread: mean(&spreads)?,
+            deviation: deviation(&spreads),
+            support: outcomes.first()?.support,
+        })
+    }
+}
+
+/// Where the arms look.
+fn attention(
+    text: &mut String,
+    figures: &mut Vec<(String, String)>,
+    table: &Table<'_>,
+    folder: &str,
+) -> std::fmt::Result {
+    let all: Vec<Looked<'_>> = table.arms.iter().filter_map(|(arm, o)| Looked::of(arm, o)).collect();
     if all.is_empty() {
         return Ok(());
     }
@@ -327,11 +392,10 @@ fn attention(text: &mut String, figures: &mut Vec<(String, String)>, table: &Tab
     )?;
     writeln!(text, "| arm | spread | from seed to seed | maps cover |")?;
     writeln!(text, "|---|---|---|---|")?;
-    for (arm, (_, spread, by)) in &all {
-        let by = by.map_or_else(|| "?".to_owned(), |d| format!("{d:.3}"));
-        let outcomes = table.arms.iter().find(|(a, _)| a == arm).map(|(_, o)| o);
-        let support = outcomes.and_then(|o| o.first()?.support).map_or_else(|| "-".to_owned(), |s| format!("{:.1} %", 100.0 * s));
-        writeln!(text, "| `{arm}` | {spread:.3} | {by} | {support} |")?;
+    for looked in &all {
+        let by = looked.deviation.map_or_else(|| "?".to_owned(), |d| format!("{d:.3}"));
+        let support = looked.support.map_or_else(|| "-".to_owned(), |s| format!("{:.1} %", 100.0 * s));
+        writeln!(text, "| `{}` | {:.3} | {by} | {support} |", looked.arm, looked.spread)?;
     }
     let name = format!("{}-{}-maps.svg", table.direction.name, table.backbone);
     writeln!(
@@ -339,7 +403,7 @@ fn attention(text: &mut String, figures: &mut Vec<(String, String)>, table: &Tab
         "\n![Mean evidence maps of the arms]({folder}/{name})\n\nMean maps of the evidence for the face's own label, of real faces above, of fakes \
          below, each drawn up to its own strongest field.\n"
     )?;
-    let drawn: Vec<(&str, Attention)> = all.into_iter().map(|(arm, (attention, ..))| (arm, attention)).collect();
+    let drawn: Vec<(&str, &Attention)> = all.iter().map(|l| (l.arm, &l.attention)).collect();
     figures.push((name, figure::maps(&drawn)));
     Ok(())
 }
