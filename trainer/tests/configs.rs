@@ -32,6 +32,7 @@ fn every_example_can_be_used() {
     }
     names.sort();
     let all = [
+        "blended",
         "efficientnet_b4",
         "f3net",
         "minimal",

@@ -13,6 +13,7 @@ const EXPERIMENT: &str = r#"
 name = "drawn"
 seeds = [1, 2]
 bootstrap = 100
+control = "erasing"
 
 [base]
 data = { folders = ["faces"], cache_mib = 64, validation_share = 0.25 }
@@ -122,7 +123,7 @@ fn runs_are_done_once_and_what_came_out_is_told() {
     for part in ["6 of 6 runs", "| `regions` |", "`elsewhere` (primary)", "1 pictures of `elsewhere` are left out"] {
         assert!(page.contains(part), "{part}: {page}");
     }
-    for figure in ["drawn-small-differences.svg", "drawn-small-maps.svg"] {
+    for figure in ["drawn-small-to-plain.svg", "drawn-small-to-erasing.svg", "drawn-small-maps.svg"] {
         assert!(page.contains(&format!("](results/{figure})")), "{figure}: {page}");
         let svg = std::fs::read_to_string(folder.join("docs/results").join(figure)).unwrap();
         assert!(svg.starts_with("<svg xmlns=") && svg.trim_end().ends_with("</svg>"), "{svg}");
@@ -140,6 +141,12 @@ fn a_run_of_another_configuration_is_done_anew() {
     let (proof, trials) = Proof::read(&folder.join("proof.toml")).unwrap();
     let page = proof::page(&proof, &trials, &Results::new(&folder.join("results")), "results").unwrap();
     assert!(!page.text.contains("## `drawn`"), "{}", page.text);
+    // What was settled before the runs stays so.
+    let moved = EXPERIMENT.replace("primary = \"elsewhere\"", "primary = \"held-out\"");
+    std::fs::write(folder.join("moved.toml"), moved).unwrap();
+    let (other, of_other) = Proof::read(&folder.join("moved.toml")).unwrap();
+    let refused = proof::prove(&other, &of_other, &Results::new(&folder.join("results")), &folder.join("work"), &plain);
+    assert!(refused.unwrap_err().to_string().contains("settled before the runs"));
     // Its own folder of weights is of the other one: that is told, nothing is overwritten.
     let refused = proof::prove(&proof, &trials, &Results::new(&folder.join("results")), &folder.join("work"), &plain);
     assert!(refused.unwrap_err().to_string().contains("another configuration"));
@@ -153,7 +160,9 @@ fn nonsense_is_refused() {
         ("seeds = [1, 2]", "seeds = [1, 1]", "seeds"),
         ("seeds = [1, 2]", "seeds = []", "seeds"),
         ("bootstrap = 100", "bootstrap = 10", "bootstrap"),
+        ("control = \"erasing\"", "control = \"south\"", "`south`"),
         ("primary = \"elsewhere\"", "primary = \"nowhere\"", "`nowhere` is none of the direction's test sets"),
+        ("within = [\"held-out\"]", "within = [\"held-up\"]", "`held-up` is none of the direction's test sets"),
         ("name = \"regions\"", "name = \"erasing\"", "has two called `erasing`"),
         ("name = \"regions\"", "name = \"a b\"", "`a b`"),
         ("name = \"regions\"", "name = \"regions\"\ndirections = [\"north\"]", "`north`"),

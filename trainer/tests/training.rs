@@ -67,7 +67,7 @@ fn from_faces_to_a_model_that_the_engine_scores_alike() {
     }
 
     // Its contract is what the run was.
-    let scorer = Judge::open(&tiny).unwrap().scorer;
+    let scorer = Judge::open(&tiny, &Judge::session()).unwrap().scorer;
     let contract = scorer.contract();
     assert_eq!((contract.input.width, contract.input.height), (Some(48), Some(48)));
     assert!(contract.score.temperature != 1.0 && contract.provenance["config"].len() == 64);

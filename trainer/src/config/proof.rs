@@ -33,6 +33,9 @@ pub struct Proof {
     pub backbones: Vec<Change>,
     /// What is compared: all others with the first.
     pub arms: Vec<Arm>,
+    /// An arm that the others are compared with as well: what does as much without the idea that is tried. Default: none.
+    #[serde(default)]
+    pub control: Option<String>,
 }
 
 /// A source of faces to learn from, and sets to measure on.
@@ -155,12 +158,14 @@ impl Proof {
         config.data.split_seed = Some(config.data.split_seed.unwrap_or(first));
         place(path, config.paths())?;
         config.follow().and_then(|()| config.check()).map_err(|e| of_trial(&name, &e))?;
-        if !config.evaluate.sets.iter().any(|s| s.name == direction.primary) {
-            return wrong(
-                "directions.primary",
-                &format!("`{}` is none of the direction's test sets", direction.primary),
-            )
-            .map(|()| config);
+        let unknown = |name: &&String| !config.evaluate.sets.iter().any(|s| s.name == **name);
+        for (key, names) in [
+            ("directions.primary", std::slice::from_ref(&direction.primary)),
+            ("directions.within", &direction.within[..]),
+        ] {
+            if let Some(name) = names.iter().find(unknown) {
+                wrong(key, &format!("`{name}` is none of the direction's test sets"))?;
+            }
         }
         Ok(config)
     }
@@ -191,6 +196,9 @@ impl Proof {
                 "arms",
                 "must begin with one for all directions and backbones: the others are compared with it",
             );
+        }
+        if let Some(control) = self.control.as_ref().filter(|c| !self.arms.iter().any(|a| a.name == **c)) {
+            return wrong("control", &format!("is `{control}`, which is no arm"));
         }
         let seeds: BTreeSet<u64> = self.seeds.iter().copied().collect();
         if seeds.is_empty() || seeds.len() != self.seeds.len() {

@@ -90,7 +90,8 @@ pub fn evaluate(table: &Evaluate, model: &Contender, run: Option<&RunFolder>) ->
         return Err(Error::Config { key: "evaluate.sets", problem });
     }
     let contenders = std::iter::once(model).chain(&table.models);
-    let judges = contenders.map(Judge::open).collect::<Result<Vec<_>>>()?;
+    let session = Judge::session();
+    let judges = contenders.map(|c| Judge::open(c, &session)).collect::<Result<Vec<_>>>()?;
     if let Some(twin) = judges[1..].iter().find(|j| j.name == judges[0].name) {
         return Err(Error::Data(format!("two models are called `{}`: give one of them another name", twin.name)));
     }

@@ -43,12 +43,18 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// Loads a model.
+    /// How models are run: on all cores, which judges that never run at the same time share.
+    pub fn session() -> SessionOptions {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        SessionOptions { threads, ..SessionOptions::default() }.leased()
+    }
+
+    /// Loads a model, to be run as `session` says.
     ///
     /// # Errors
     ///
     /// A model that does not load, a contract that does not fit it.
-    pub fn open(said: &Contender) -> Result<Self> {
+    pub fn open(said: &Contender, session: &SessionOptions) -> Result<Self> {
         use sha2::{Digest, Sha256};
         let contract = match &said.contract {
             Some(path) => {
@@ -60,8 +66,7 @@ impl Judge {
             None => None,
         };
         let model = Model::read(&said.file)?;
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let scorer = Scorer::new(&model, contract, &SessionOptions { threads, ..SessionOptions::default() })?;
+        let scorer = Scorer::new(&model, contract, session)?;
         let Contract { input, crop, output, .. } = scorer.contract();
         let read = serde_json::to_string(&(input, crop, output)).map_err(|e| Error::Data(e.to_string()))?;
         let digest = hash::hex(Sha256::digest(format!("{}\n{read}", model.sha256())));

@@ -34,8 +34,6 @@ use trial::{Bench, hold};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
-    /// Runs that were asked for.
-    pub runs: usize,
     /// Seeds of each arm.
     pub seeds: usize,
     /// The primary set of each direction.
@@ -69,9 +67,11 @@ pub struct Limits {
 ///
 /// # Errors
 ///
-/// Whatever a run fails with; a test set that is not made of face crops.
+/// What the first run that fails does so with, after the others were done; a test set that is not made of face crops; primary sets or seeds
+/// that are not those of the plan.
 pub fn prove(proof: &Proof, trials: &[Trial], results: &Results, work: &Path, limits: &Limits) -> Result<State> {
-    std::fs::create_dir_all(work).map_err(Error::io(work))?;
+    // What every process writes is written by one at a time.
+    let beginning = hold(work, true)?;
     let learned = learned(trials)?;
     let mut sets: BTreeMap<&str, Vec<Set>> = BTreeMap::new();
     let mut digests = Digests::open(Some(work.join("files.json")))?;
@@ -93,9 +93,11 @@ pub fn prove(proof: &Proof, trials: &[Trial], results: &Results, work: &Path, li
         sets.insert(&direction.name, opened);
     }
     plan(proof, trials, results)?;
+    drop(beginning);
     let first_seed = proof.seeds.first().copied().unwrap_or_default();
     let bench = Bench { work, first_seed };
     let mut state = State::default();
+    let mut failed = None;
     // Seed by seed, so that every arm has its first run early.
     let mut order: Vec<&Trial> = trials.iter().collect();
     order.sort_by_key(|t| proof.seeds.iter().position(|s| *s == t.seed));
@@ -123,11 +125,17 @@ pub fn prove(proof: &Proof, trials: &[Trial], results: &Results, work: &Path, li
         }
         tracing::info!("{name}");
         let primary = proof.directions.iter().find(|d| d.name == trial.direction).map_or("", |d| &d.primary);
-        let outcome = bench.run(trial, of_direction, primary)?;
-        results.keep(trial, &outcome)?;
-        state.done += 1;
+        match bench.run(trial, of_direction, primary).and_then(|outcome| results.keep(trial, &outcome)) {
+            Ok(()) => state.done += 1,
+            Err(error) => {
+                // The others can still be done.
+                tracing::error!("{name}: {error}");
+                state.left += 1;
+                failed.get_or_insert(error);
+            }
+        }
     }
-    Ok(state)
+    failed.map_or(Ok(state), Err)
 }
 
 /// Whether a run is there, of this configuration and on these sets. That its faces are the same is known by their names.
@@ -179,15 +187,16 @@ fn leave_out(set: &mut Set, learned: &BTreeSet<String>) -> Result<usize> {
 
 /// Settles what is to be shown, unless that was done.
 fn plan(proof: &Proof, trials: &[Trial], results: &Results) -> Result<()> {
-    if results.plan()?.is_some() {
+    let primary = proof.directions.iter().map(|d| (d.name.clone(), d.primary.clone())).collect();
+    let mut plan = Plan { seeds: proof.seeds.len(), primary, power: BTreeMap::new() };
+    if let Some(settled) = results.plan()? {
+        if (&settled.primary, settled.seeds) != (&plan.primary, plan.seeds) {
+            let text = "the primary sets and the number of seeds were settled before the runs and are others now: begin another experiment, with another \
+                        folder of results";
+            return Err(Error::Data(text.to_owned()));
+        }
         return Ok(());
     }
-    let mut plan = Plan {
-        runs: trials.len(),
-        seeds: proof.seeds.len(),
-        primary: proof.directions.iter().map(|d| (d.name.clone(), d.primary.clone())).collect(),
-        power: BTreeMap::new(),
-    };
     for set in trials.iter().flat_map(|t| &t.config.evaluate.sets) {
         if let Some(labels) = results.labels(&set.name)? {
             let of = |units| power::least_difference(units, proof.seeds.len());

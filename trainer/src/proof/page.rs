@@ -8,9 +8,9 @@ use super::figure;
 use super::power;
 use super::results::{Attention, Labels, Outcome, Results};
 use super::trial::recipe;
-use crate::config::{Direction, Proof, Trial};
+use crate::config::{Config, Direction, Proof, Trial};
 use crate::error::{Error, Result};
-use crate::evaluate::Difference;
+use crate::evaluate::{Difference, Figure};
 
 /// A page and its figures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,7 +39,7 @@ struct Cell {
 }
 
 /// Tells what `results` hold of the runs of `proof`; `folder` is where the page looks for its figures, relative to itself. Runs that
-/// are missing or were made otherwise are said to be missing.
+/// are missing or were made otherwise (by another configuration, of other faces, by other maps, on another state of a set) are said to be missing.
 ///
 /// # Errors
 ///
@@ -68,7 +68,8 @@ fn table<'a>(
 ) -> Result<Table<'a>> {
     let mut count = [0; 2];
     let mut arms = Vec::new();
-    let mut sets = Vec::new();
+    let mut sets: Vec<(String, Labels)> = Vec::new();
+    let mut alike = Alike::default();
     for arm in &proof.arms {
         let of: Vec<&Trial> = trials
             .iter()
@@ -76,8 +77,6 @@ fn table<'a>(
             .collect();
         let mut found = Vec::new();
         for trial in &of {
-            let outcome = results.outcome(trial)?.filter(|o| o.recipe == recipe(&trial.config, first_seed));
-            found.extend(outcome);
             if sets.is_empty() {
                 for set in &trial.config.evaluate.sets {
                     if let Some(labels) = results.labels(&set.name)? {
@@ -85,6 +84,11 @@ fn table<'a>(
                     }
                 }
             }
+            let measured =
+                |o: &Outcome| sets.iter().all(|(name, labels)| o.scores.get(name).is_some_and(|s| s.set == labels.set));
+            let outcome = results.outcome(trial)?.filter(|o| o.recipe == recipe(&trial.config, first_seed));
+            let outcome = outcome.filter(|o| measured(o) && alike.fits(&trial.config, o));
+            found.extend(outcome);
         }
         count[0] += found.len();
         count[1] += of.len();
@@ -93,6 +97,26 @@ fn table<'a>(
         }
     }
     Ok(Table { direction, backbone, arms, count, sets })
+}
+
+/// What runs that are compared must have in common.
+#[derive(Default)]
+struct Alike {
+    /// Faces, by what is said of the data.
+    faces: BTreeMap<String, String>,
+    /// Maps, by the recipe of the zoo and of the maps.
+    maps: BTreeMap<String, Option<String>>,
+}
+
+impl Alike {
+    /// Whether a run has them; the first one of each kind says what they are.
+    fn fits(&mut self, config: &Config, outcome: &Outcome) -> bool {
+        let data = format!("{:?}", config.data);
+        let maps = format!("{data} {:?} {:?}", config.zoo, config.localize);
+        *self.faces.entry(data).or_insert_with(|| outcome.faces.clone()) == outcome.faces
+            && (outcome.maps.is_none()
+                || *self.maps.entry(maps).or_insert_with(|| outcome.maps.clone()) == outcome.maps)
+    }
 }
 
 impl Table<'_> {
@@ -147,6 +171,13 @@ fn write(
         )?;
         writeln!(text, "## Verdict\n")?;
         writeln!(text, "{verdicts}")?;
+        writeln!(
+            text,
+            "The primary set of a direction was settled before the runs; the mean over sets from elsewhere is there for the whole picture. An interval is \
+             of draws over source videos and over {} seeds: with so few seeds, and with sets of few source videos, the truth is less certain than it \
+             says. Nothing is corrected for the number of arms.\n",
+            proof.seeds.len()
+        )?;
         if let Some(notes) = &notes {
             writeln!(text, "{}\n", notes.trim())?;
         }
@@ -224,55 +255,75 @@ fn result(
         writeln!(text, "Arms whose seeds are not all done are left out.")?;
     }
     let cells = table.cells();
-    let Some((_, reference)) = cells.iter().find(|(arm, _)| *arm == proof.reference()) else {
+    if !cells.iter().any(|(arm, _)| *arm == proof.reference()) {
         writeln!(text)?;
         return Ok(());
-    };
+    }
     means(text, table, &cells, proof.bootstrap)?;
+    for base in std::iter::once(proof.reference()).chain(proof.control.as_deref()) {
+        let rows = differences(text, verdicts, proof, table, &cells, base)?;
+        if !rows.is_empty() {
+            let name = format!("{direction}-{backbone}-to-{base}.svg");
+            writeln!(text, "![Differences to {base} with their intervals]({folder}/{name})\n")?;
+            figures.push((name, figure::differences(&rows)));
+        }
+    }
+    attention(text, figures, table, folder)
+}
+
+/// What stands in a figure of differences.
+type Rows = Vec<(String, f64, Option<[f64; 2]>)>;
+
+/// How much better the arms are than `base`; nothing where that is not there or has nothing to be compared with.
+fn differences(
+    text: &mut String,
+    verdicts: &mut String,
+    proof: &Proof,
+    table: &Table<'_>,
+    cells: &[(&str, BTreeMap<&str, Cell>)],
+    base: &str,
+) -> Result<Rows, std::fmt::Error> {
+    let mut rows = Vec::new();
+    let Some((_, than)) = cells.iter().find(|(arm, _)| *arm == base) else { return Ok(rows) };
+    let others = || cells.iter().filter(|(arm, _)| *arm != base && *arm != proof.reference());
+    if others().next().is_none() {
+        return Ok(rows);
+    }
     writeln!(
         text,
-        "Differences to `{}`, of faces (AUC, 95 % interval, share of draws in which the arm is better):\n",
-        proof.reference()
+        "Differences to `{base}`, of faces (AUC, 95 % interval, share of draws in which the arm is better):\n"
     )?;
     let across = table.across();
     let names: Vec<&str> = table.sets.iter().map(|(n, _)| n.as_str()).collect();
-    writeln!(
-        text,
-        "| arm | {} | all but those within |",
-        names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(" | ")
-    )?;
+    let heads = names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(" | ");
+    writeln!(text, "| arm | {heads} | mean from elsewhere |")?;
     writeln!(text, "|---|{}---|", "---|".repeat(names.len()))?;
-    let mut rows = Vec::new();
-    for (arm, own) in cells.iter().filter(|(arm, _)| *arm != proof.reference()) {
+    for (arm, own) in others() {
         write!(text, "| `{arm}` |")?;
         for set in &names {
-            let gap =
-                own.get(set).zip(reference.get(set)).and_then(|(a, b)| a.frame.difference(&b.frame, proof.bootstrap));
+            let pair = own.get(set).zip(than.get(set));
+            let gap = pair.and_then(|(a, b)| a.frame.difference(&b.frame, proof.bootstrap));
             write!(text, " {} |", gap.as_ref().map_or_else(|| "?".to_owned(), said))?;
-            if let Some(gap) = gap {
+            if let (Some(gap), Some((cell, _))) = (gap, pair) {
                 rows.push((format!("{arm}: {set}"), gap.auc.value, gap.auc.interval));
                 if *set == table.direction.primary {
-                    verdict(verdicts, table, arm, proof.reference(), &format!("`{set}` (primary)"), &gap)?;
+                    let what = format!("`{set}` (primary)");
+                    verdict(verdicts, table, [arm, base], &what, &gap, cell.frame.auc(proof.bootstrap))?;
                 }
             }
         }
         let pairs: Option<Vec<(&Ranked, &Ranked)>> =
-            across.iter().map(|s| Some((&own.get(s)?.frame, &reference.get(s)?.frame))).collect();
+            across.iter().map(|s| Some((&own.get(s)?.frame, &than.get(s)?.frame))).collect();
         let over = pairs.filter(|p| !p.is_empty()).and_then(|p| difference_over(&p, proof.bootstrap));
         writeln!(text, " {} |", over.as_ref().map_or_else(|| "?".to_owned(), said))?;
         if let Some(gap) = over {
             let what = format!("the mean of {} sets from elsewhere", across.len());
-            verdict(verdicts, table, arm, proof.reference(), &what, &gap)?;
+            verdict(verdicts, table, [arm, base], &what, &gap, None)?;
             rows.push((format!("{arm}: from elsewhere"), gap.auc.value, gap.auc.interval));
         }
     }
     writeln!(text)?;
-    if !rows.is_empty() {
-        let name = format!("{direction}-{backbone}-differences.svg");
-        writeln!(text, "![Differences to {} with their intervals]({folder}/{name})\n", proof.reference())?;
-        figures.push((name, figure::differences(&rows)));
-    }
-    attention(text, figures, table, folder)
+    Ok(rows)
 }
 
 /// AUCs by set and arm.
@@ -304,25 +355,30 @@ fn means(
     )
 }
 
-/// A sentence about a difference.
+/// A sentence about a difference, and what the arm itself comes to, where that is known.
 fn verdict(
     out: &mut String,
     table: &Table<'_>,
-    arm: &str,
-    reference: &str,
+    [arm, base]: [&str; 2],
     what: &str,
     gap: &Difference,
+    own: Option<Figure>,
 ) -> std::fmt::Result {
+    let seeds = table.arms.first().map_or(0, |(_, o)| o.len());
+    if seeds < 2 {
+        return Ok(());
+    }
     let found = match gap.auc.interval {
-        Some([low, _]) if low > 0.0 => "helps",
-        Some([_, high]) if high < 0.0 => "harms",
-        _ => "is not shown to help or to harm",
+        Some([low, _]) if low > 0.0 => "is better than",
+        Some([_, high]) if high < 0.0 => "is worse than",
+        _ => "is not shown to differ from",
     };
+    let chance = |f: Figure| if f.may_be(0.5) == Some(false) { "" } else { ": no better than chance" };
+    let own = own.map(|f| format!("; its own AUC there is {f}{}", chance(f))).unwrap_or_default();
+    let (direction, backbone) = (&table.direction.name, table.backbone);
     writeln!(
         out,
-        "- `{}`, `{}`: on {what}, `{arm}` {found} ({} points of AUC against `{reference}`).",
-        table.direction.name,
-        table.backbone,
+        "- `{direction}`, `{backbone}`: on {what}, `{arm}` {found} `{base}`, by {} points of AUC{own}.",
         points(gap)
     )
 }

@@ -51,8 +51,8 @@ mod tests {
 
     #[test]
     fn the_standard_error_is_that_of_hanley_and_mcneil() {
-        // By hand, of the paper's formula: A = 0.7, 750 and 750.
-        assert!((standard_error(0.7, [750, 750]) - 0.013_36).abs() < 5e-5, "{}", standard_error(0.7, [750, 750]));
+        // By hand, of the paper's formula: Q1 = 0.7 / 1.3, Q2 = 0.98 / 1.7, (0.21 + 749 (Q1 - 0.49) + 749 (Q2 - 0.49)) / 750^2.
+        assert!((standard_error(0.7, [750, 750]) - 0.013_418).abs() < 1e-6, "{}", standard_error(0.7, [750, 750]));
         // A perfect ranking has none.
         assert!(standard_error(1.0, [10, 10]) < 1e-12);
     }

@@ -110,7 +110,8 @@ impl Bench<'_> {
         let lacks = || Error::checkpoint(&run.checkpoint(), "tells of no best epoch");
         let progress = progress.ok_or_else(lacks)?;
 
-        let mut judge = Judge::open(&Contender { name: config.name.clone(), file, contract: None })?;
+        let said = Contender { name: config.name.clone(), file, contract: None };
+        let mut judge = Judge::open(&said, &Judge::session())?;
         let mut scores = BTreeMap::new();
         let mut attention = Attention::default();
         for set in sets {
