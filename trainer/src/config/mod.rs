@@ -133,20 +133,26 @@ impl Config {
     /// SHA-256 of all that changes the weights, as hexadecimal text: of the tables that training reads, but not of where files lie
     /// nor of how much memory they may take. Maps of primary regions have a digest of their own.
     pub fn digest(&self) -> String {
-        let mut counted = self.clone();
+        let mut counted = self.unplaced();
         counted.data.cache_mib = data::cache_mib();
         counted.regularize.maps = None;
         if let Some(faces) = &mut counted.faces {
             faces.threads = 0;
-        }
-        for file in counted.paths() {
-            *file = file.file_name().map_or_else(PathBuf::new, PathBuf::from);
         }
         let Self { seed, data, faces, model, input, augment, regularize, optim, crop, synthesize, .. } = &counted;
         let pseudo = (data.pseudo != Pseudo::None).then(|| (synthesize.of_fakes(), crop));
         // Every type of the configuration is made of what JSON has.
         let all = (seed, data, faces, model, input, augment, regularize, optim, pseudo);
         hash::hex(Sha256::digest(serde_json::to_string(&all).unwrap_or_default()))
+    }
+
+    /// This with the mere names of files and folders, wherever they lie.
+    pub(crate) fn unplaced(&self) -> Self {
+        let mut named = self.clone();
+        for file in named.paths() {
+            *file = file.file_name().map_or_else(PathBuf::new, PathBuf::from);
+        }
+        named
     }
 
     /// Every file and folder that is named.

@@ -159,7 +159,7 @@ fn recipe(out: &mut String, told: &Told) -> std::fmt::Result {
         )?;
     }
     writeln!(out, "\n\n```toml")?;
-    let text = toml::to_string(config).unwrap_or_default();
+    let text = toml::to_string(&config.unplaced()).unwrap_or_default();
     // Folders are the trainer's own business; a fence in a value must not end the block.
     let told =
         text.lines().filter(|l| !["folders", "init", "file", "maps"].iter().any(|k| l.starts_with(&format!("{k} ="))));
