@@ -68,9 +68,7 @@ fn look(view: &FrameView<'_>, region: &Rect, spec: &TensorSpec) {
 
 /// The same memory, seen as GStreamer's caps and a meta of anybody's say.
 fn gstreamer(input: &mut Input<'_>, format: PixelFormat, region: &Rect, spec: &TensorSpec) {
-    if gst::init().is_err() {
-        return;
-    }
+    gst::init().expect("GStreamer starts");
     let format = VideoFormat::from_string(format.name());
     let (width, height) = (1 + input.below(96) as u32, 1 + input.below(96) as u32);
     let mode =

@@ -7,9 +7,7 @@ use crate::input::Input;
 
 /// Both metas, sound but for some of their fields, read and written as lines.
 pub fn meta(data: &[u8]) {
-    if gst::init().is_err() {
-        return;
-    }
+    gst::init().expect("GStreamer starts");
     gstdeepfake::meta::register();
     let mut input = Input(data);
     let faces = input.below(4);

@@ -1,7 +1,8 @@
-//! How many threads ONNX Runtime may have in this process, however many models it runs.
+//! How many threads of ONNX Runtime's work at the same time in this process, however many models it runs.
 //!
-//! A run on `n` threads is the caller's own thread and `n - 1` of ONNX Runtime's, which belong to the loaded model. All of these
-//! together are at most one less than the budget: models that come when it is used up run on the thread that calls them.
+//! A run on `n` threads is the caller's own thread and `n - 1` of ONNX Runtime's, which belong to the loaded model. Of the latter at
+//! most one less than the budget work at the same time: models that come when it is used up run on the thread that calls them.
+//! There may be more that wait: models that share a lease, since they never run at the same time, have `n - 1` each.
 
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};

@@ -19,6 +19,7 @@ use gst_base::prelude::*;
 use gst_base::subclass::prelude::*;
 
 use super::error::SetupError;
+use super::failures::Failures;
 use super::regions;
 use super::runner::{Failure, Moment, Runner, Scored};
 use super::settings::{self, Messages, Mode, OnError, Settings};
@@ -44,14 +45,10 @@ struct State {
     frame: u64,
     /// The last verdict on each track that was told.
     verdicts: Vec<(u64, Verdict)>,
-    /// A failure was told and has not ended yet.
-    failing: bool,
-    /// One was told that does not end.
-    lost: bool,
+    failures: Failures,
     upstream: Vec<UpstreamFace>,
     region_map: bool,
     messages: Messages,
-    on_error: OnError,
     stats_interval: Option<Duration>,
     stats_told: Instant,
     #[cfg(feature = "v1_24")]
@@ -330,12 +327,10 @@ fn setup(settings: &Settings) -> Result<State, SetupError> {
         segment: gst::FormattedSegment::new(),
         frame: 0,
         verdicts: vec![],
-        failing: false,
-        lost: false,
+        failures: Failures::new(settings.on_error),
         upstream: vec![],
         region_map: settings.region_map,
         messages: settings.messages,
-        on_error: settings.on_error,
         stats_interval: settings.stats_interval(),
         stats_told: Instant::now(),
         #[cfg(feature = "v1_24")]
@@ -355,7 +350,7 @@ impl State {
         self.stats_interval = settings.stats_interval();
         self.region_map = settings.region_map;
         self.messages = settings.messages;
-        self.on_error = settings.on_error;
+        self.failures.set_on_error(settings.on_error);
     }
 
     fn size(&self) -> (u32, u32) {
@@ -407,11 +402,11 @@ impl DeepfakeScore {
     fn pass(&self, buffer: &mut gst::BufferRef) -> Result<gst::FlowSuccess, gst::FlowError> {
         let mut guard = lock(&self.state);
         let state = guard.as_mut().ok_or(gst::FlowError::Flushing)?;
-        if state.lost && state.on_error == OnError::Error {
-            return Err(gst::FlowError::Error);
-        }
         if self.changed.swap(false, Ordering::AcqRel) {
             state.apply(&lock(&self.settings));
+        }
+        if state.failures.refuses() {
+            return self.tell_failure(state, None);
         }
         self.settle(state)?;
         let number = state.frame;
@@ -504,15 +499,12 @@ impl DeepfakeScore {
     }
 
     /// Says what failed, and whether the stream goes on.
-    fn tell_failure(&self, state: &mut State, failure: Option<&Failure>) -> Result<(), gst::FlowError> {
-        if failure.is_some_and(|f| f.for_good) && std::mem::replace(&mut state.lost, true) {
-            return Ok(());
-        }
-        match (failure.map(|f| &f.text), state.on_error) {
-            (None, _) => state.failing = false,
-            (Some(error), OnError::Error) => {
-                // Once, whatever upstream makes of it.
-                if !std::mem::replace(&mut state.failing, true) {
+    fn tell_failure(&self, state: &mut State, failure: Option<&Failure>) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let Some(told) = state.failures.note(failure) else { return Ok(gst::FlowSuccess::Ok) };
+        let error = told.text;
+        match told.on_error {
+            OnError::Error => {
+                if told.first {
                     gst::element_imp_error!(
                         self,
                         gst::StreamError::Failed,
@@ -520,12 +512,11 @@ impl DeepfakeScore {
                         ["on-error=passthrough would let the video go on"]
                     );
                 }
-                return Err(gst::FlowError::Error);
+                Err(gst::FlowError::Error)
             }
-            (Some(error), OnError::Passthrough) => {
-                gst::warning!(CAT, imp = self, "{error}");
-                // Once, not for each frame of a broken day.
-                if !std::mem::replace(&mut state.failing, true) {
+            OnError::Passthrough => {
+                gst::debug!(CAT, imp = self, "{error}");
+                if told.first {
                     gst::element_imp_warning!(
                         self,
                         gst::StreamError::Failed,
@@ -533,9 +524,9 @@ impl DeepfakeScore {
                         ["The video passes on, its faces not scored"]
                     );
                 }
+                Ok(gst::FlowSuccess::Ok)
             }
         }
-        Ok(())
     }
 
     fn tell_stats(&self, state: &mut State) {

@@ -23,8 +23,8 @@
  * of each element in turn. Faces wait for those of elements that are looking at a frame just then, at most for their `batch-window`, and
  * not where the frame's scores would come later than the next frame; nobody waits for a stream that is stalled or has ended. What decides
  * the session (`model`, `model-config`, `provider`, `device-id`, `threads`, `engine-cache`) must be the same in all of them. Each element
- * keeps its own face detector. ONNX Runtime's threads in the process are at most as many as the environment variable `DEEPFAKE_THREADS`
- * says, or as there are cores, the thread of each stream apart.
+ * keeps its own face detector. Of ONNX Runtime's threads in the process at most one less work at the same time than the environment
+ * variable `DEEPFAKE_THREADS` says, or than there are cores, the thread of each stream apart; more may exist and wait.
  *
  * ## Messages
  *
@@ -55,6 +55,7 @@ use gst::glib;
 use gst::prelude::*;
 
 mod error;
+mod failures;
 mod imp;
 pub(crate) mod regions;
 mod runner;

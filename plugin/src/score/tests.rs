@@ -53,6 +53,18 @@ fn a_panic_in_the_worker_is_one_error() {
         assert_eq!(harness.push(frame(0)), Err(gst::FlowError::Error));
     }
     assert_eq!(told(&bus, gst::MessageType::Error), 1);
+    // The setting may change all the same.
+    let element = harness.element().unwrap();
+    element.set_property_from_str("on-error", "passthrough");
+    for _ in 0..3 {
+        harness.push_and_pull(frame(0)).unwrap();
+    }
+    assert_eq!(told(&bus, gst::MessageType::Warning), 1);
+    element.set_property_from_str("on-error", "error");
+    for _ in 0..3 {
+        assert_eq!(harness.push(frame(0)), Err(gst::FlowError::Error));
+    }
+    assert_eq!(told(&bus, gst::MessageType::Error), 1);
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub(super) struct Job {
     pub(super) taken: usize,
     /// The last one failed: its crops are run without those of others.
     pub(super) suspect: bool,
+    /// A suspect's: a run of others' crops went before it.
+    pub(super) passed_over: bool,
     /// The end of its batch window.
     pub(super) wait_until: Instant,
     /// When its scores should be there.

@@ -108,6 +108,7 @@ impl Member {
             count: n,
             taken: 0,
             suspect: self.suspect,
+            passed_over: false,
             wait_until: Instant::now() + self.window,
             deadline: self.frame_time.map(|time| self.begun + time),
             bell: Arc::clone(bell),

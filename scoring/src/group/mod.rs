@@ -11,6 +11,7 @@
 mod desk;
 mod member;
 mod terms;
+mod turns;
 mod worker;
 
 use std::collections::HashMap;

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::desk::{Desk, Job, Shared};
+use super::turns::{Pick, Turns};
 use super::{BatchScorer, MemberError};
 use crate::live::panic_message;
 use crate::score::{Card, MAX_BATCH};
@@ -13,44 +14,23 @@ use crate::session::{Provider, SessionError};
 /// On the CPU a larger batch costs no less a face, and who comes next would wait for all of it.
 const CPU_TURN: usize = 8;
 
-/// A crop that is run: which of the worker's jobs, which of its crops.
-#[derive(Clone, Copy)]
-struct Pick {
-    job: usize,
-    crop: usize,
-}
-
 pub(super) struct Worker {
     shared: Arc<Shared>,
     scorer: Box<dyn BatchScorer>,
-    /// Crops of one run at most.
-    turn: usize,
+    turns: Turns,
     /// Those that are not finished.
     jobs: Vec<Job>,
-    /// Whose crop was taken last.
-    last: u64,
     /// What a crop takes as a rule.
     usual: Duration,
     // Kept from run to run for their memory.
     picks: Vec<Pick>,
     own: Vec<Pick>,
-    order: Vec<usize>,
 }
 
 impl Worker {
     pub(super) fn new(shared: Arc<Shared>, scorer: Box<dyn BatchScorer>) -> Self {
         let turn = turn(scorer.card());
-        Self {
-            shared,
-            scorer,
-            turn,
-            jobs: vec![],
-            last: 0,
-            usual: Duration::ZERO,
-            picks: vec![],
-            own: vec![],
-            order: vec![],
-        }
+        Self { shared, scorer, turns: Turns::of(turn), jobs: vec![], usual: Duration::ZERO, picks: vec![], own: vec![] }
     }
 
     /// Run after run until the last member has left, or until a panic, which each member that waits is told.
@@ -92,7 +72,7 @@ impl Worker {
             let Some(left) = left.filter(|left| !left.is_zero()) else { break };
             desk = shared.changed.wait_timeout(desk, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        self.pick();
+        self.turns.pick(&mut self.jobs, &mut self.picks);
         let Desk { running, .. } = &mut *desk;
         running.clear();
         for pick in &self.picks {
@@ -110,7 +90,7 @@ impl Worker {
     fn latest_start(&self, desk: &Desk) -> Option<Instant> {
         let left = |job: &Job| job.count - job.taken;
         let faces: usize = self.jobs.iter().map(left).sum();
-        if faces >= self.turn || !desk.seats.iter().any(|seat| seat.working) {
+        if faces >= self.turns.most() || !desk.seats.iter().any(|seat| seat.working) {
             return None;
         }
         let run = self.usual * u32::try_from(faces).unwrap_or(u32::MAX);
@@ -120,33 +100,6 @@ impl Worker {
         };
         // The most impatient decides.
         self.jobs.iter().map(latest).min()?
-    }
-
-    /// Takes crops for a run, one of each member in turn, from the member on that comes after the last.
-    fn pick(&mut self) {
-        let Self { jobs, order, picks, last, turn, .. } = self;
-        picks.clear();
-        order.clear();
-        order.extend(0..jobs.len());
-        order.sort_unstable_by_key(|&i| (jobs[i].id.member <= *last, jobs[i].id.member));
-        match order.first() {
-            Some(&first) if jobs[first].suspect => order.truncate(1),
-            _ => order.retain(|&i| !jobs[i].suspect),
-        }
-        while picks.len() < *turn {
-            let before = picks.len();
-            for &i in order.iter() {
-                let job = &mut jobs[i];
-                if job.taken < job.count && picks.len() < *turn {
-                    picks.push(Pick { job: i, crop: job.taken });
-                    job.taken += 1;
-                    *last = job.id.member;
-                }
-            }
-            if picks.len() == before {
-                break;
-            }
-        }
     }
 
     /// Runs what was taken. Where that fails, each member's crops are run by themselves, so that only those fail that make it.
