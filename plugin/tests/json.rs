@@ -185,7 +185,11 @@ fn a_slow_consumer_never_delays_live_video_and_gets_the_newest_records() {
     let expected = [0, 990, 991, 992, 993, 994, 995, 996, 997, 998, 999].map(|n| (n, n == 0 || n == 990));
     assert_eq!(numbers, expected);
 
-    // The burst is over: the next one is told again.
+    // What follows the last record says that it was delivered. The burst is over: the next one is told again.
+    let mut tags = gst::TagList::new();
+    tags.make_mut().set_scope(gst::TagScope::Global);
+    rig.video.push_event(gst::event::Tag::new(tags));
+    while rig.json.as_mut().unwrap().pull_event().unwrap().type_() != gst::EventType::Tag {}
     let (blocked, unblock) = block(&rig);
     rig.push(1000, None).unwrap();
     blocked.recv().unwrap();
