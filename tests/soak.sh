@@ -73,7 +73,7 @@ setup tests
 cd "$root"
 case ${1:---minutes} in
 --minutes) soak "${2:-30}" ;;
---media) cargo_test media --ignored ;;
+--media) DAMAGED_FILES=300 cargo_test media ;;
 --seeds) HOSTILE_ROUNDS=${2:-1000000} cargo_test fixed_seed ;;
 --fuzz) fuzz "${2:-}" ;;
 --valgrind) under_valgrind ;;

@@ -88,6 +88,15 @@ pub struct Difference {
     pub better: f64,
 }
 
+impl Difference {
+    /// Of a value and what `rounds` draws over `sources` source videos gave.
+    pub(crate) fn of(value: f64, drawn: Vec<f64>, rounds: usize, sources: usize) -> Self {
+        let wins = |d: &f64| if *d > 0.0 { 1.0 } else { f64::from(u8::from(*d == 0.0)) / 2.0 };
+        let better = drawn.iter().map(wins).sum::<f64>() / drawn.len().max(1) as f64;
+        Self { auc: Figure { value, interval: interval(drawn, rounds, sources) }, better }
+    }
+}
+
 /// What is judged as one: a face, or all faces of a video.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Unit {
@@ -166,17 +175,7 @@ impl Sample {
                 gap(&|source| f64::from(counts[source]))
             })
             .collect();
-        let wins = |d: &f64| {
-            if *d > 0.0 {
-                1.0
-            } else if *d == 0.0 {
-                0.5
-            } else {
-                0.0
-            }
-        };
-        let better = drawn.iter().map(wins).sum::<f64>() / drawn.len().max(1) as f64;
-        Some(Difference { auc: Figure { value, interval: interval(drawn, rounds, self.sources) }, better })
+        Some(Difference::of(value, drawn, rounds, self.sources))
     }
 
     fn auc(&self, weight: &(dyn Fn(usize) -> f64 + Sync)) -> Option<f64> {

@@ -62,7 +62,7 @@ impl Ranked {
     /// How much better this arm is than `other`, of the same set and seeds.
     pub fn difference(&self, other: &Self, rounds: usize) -> Option<Difference> {
         let drawn = self.gaps(other, rounds)?;
-        Some(told(mean(&self.aucs())? - mean(&other.aucs())?, drawn, rounds, self.sources))
+        Some(Difference::of(mean(&self.aucs())? - mean(&other.aucs())?, drawn, rounds, self.sources))
     }
 
     /// The differences of all draws.
@@ -105,13 +105,7 @@ pub fn difference_over(pairs: &[(&Ranked, &Ranked)], rounds: usize) -> Option<Di
     }
     let drawn = (0..rounds).map(|r| gaps.iter().map(|g| g[r]).sum::<f64>() / gaps.len() as f64).collect();
     let sources = pairs.iter().map(|(a, _)| a.sources).min()?;
-    Some(told(mean(&values?)?, drawn, rounds, sources))
-}
-
-fn told(value: f64, drawn: Vec<f64>, rounds: usize, sources: usize) -> Difference {
-    let wins = |d: &f64| if *d > 0.0 { 1.0 } else { f64::from(u8::from(*d == 0.0)) / 2.0 };
-    let better = drawn.iter().map(wins).sum::<f64>() / drawn.len().max(1) as f64;
-    Difference { auc: Figure { value, interval: interval(drawn, rounds, sources) }, better }
+    Some(Difference::of(mean(&values?)?, drawn, rounds, sources))
 }
 
 /// `None` of nothing.
