@@ -93,6 +93,40 @@ fn gaps_pass_and_the_faces_are_followed_through_them() {
 }
 
 #[test]
+fn late_frames_pass_unscored_where_qos_is_on_and_none_is_lost() {
+    let ms = gst::ClockTime::from_mseconds;
+    for (qos, scored) in [("true", [true, false, false, true]), ("false", [true; 4])] {
+        let (mut harness, _folder) = harness(&[("qos", qos)]);
+        let element = harness.element().unwrap();
+        let bus = gst::Bus::new();
+        element.set_bus(Some(&bus));
+        let tell = |harness: &mut Harness, n: u64| {
+            let out = harness.push_and_pull(frame(Some(ms(40 * n)))).unwrap();
+            assert_eq!(out.pts(), Some(ms(40 * n)));
+            Scores::from_buffer(&out).map(|s| (s.frame, s.faces[0].track))
+        };
+        let mut told = vec![tell(&mut harness, 0)];
+        // What came at 0 was late by 20 ms: from 80 ms on frames may be in time.
+        let event = gst::event::Qos::builder(gst::QOSType::Underflow, 1.5, 20_000_000).timestamp(ms(0)).build();
+        assert!(harness.push_upstream_event(event));
+        told.extend((0..3).map(|n| tell(&mut harness, n)));
+        let (events, messages) = (std::iter::from_fn(|| harness.try_pull_upstream_event()), bus.iter());
+        assert_eq!(events.filter(|e| e.type_() == gst::EventType::Qos).count(), 1, "upstream may act on it too");
+        let messages: Vec<_> = messages.filter(|m| m.type_() == gst::MessageType::Qos).collect();
+        assert_eq!(told.iter().map(Option::is_some).collect::<Vec<_>>(), scored, "qos={qos}");
+        assert_eq!(messages.len(), scored.iter().filter(|s| !**s).count());
+        assert_eq!(told[3], Some((3, 1)), "frames are counted and tracks live on");
+        if let Some(gst::MessageView::Qos(last)) = messages.last().map(|m| m.view()) {
+            let (processed, dropped) = last.stats();
+            assert_eq!((processed.value(), dropped.value()), (1, 2));
+            assert_eq!(last.values().0, 40_000_000, "milliseconds before the first that may be in time");
+        }
+        let stats: gst::Structure = element.property("stats");
+        assert_eq!(stats.get::<u64>("skipped").unwrap(), messages.len() as u64);
+    }
+}
+
+#[test]
 fn the_end_comes_after_every_frame() {
     let folder = tempfile::tempdir().unwrap();
     for mode in ["every-frame", "live"] {

@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::contract::{Contract, ContractError, Crop};
 use crate::crop::Cropper;
 pub use crate::face::{FaceScore, ScoredFace, UpstreamFace};
-use crate::face::{face, list_upstream, whole};
+use crate::face::{face, list_upstream, sort_found, whole};
 use crate::frame::FrameView;
 use crate::geometry::Rect;
 use crate::group::{self, JoinError, MemberError, Terms, Watch};
@@ -318,6 +318,13 @@ impl Engine {
         self.run(options)
     }
 
+    /// Counts a frame that is not to be looked at. Tracks live on.
+    pub fn skip(&mut self) {
+        self.recorder.frame();
+        self.next += 1;
+        self.faces.clear();
+    }
+
     /// Finds the faces of a frame and cuts the crops of those that are due, after which the frame is not needed any more.
     /// `upstream` are the faces that somebody upstream has found in it; `number` counts the frames, those that nobody looks at too;
     /// `time` is the frame's place in the stream, for [`FaceScore::age`].
@@ -416,7 +423,7 @@ impl Engine {
             let took = start.elapsed();
             self.located = Some(number);
             self.faces.extend(self.found.iter().map(|f| face(f.bbox, f.confidence, None)));
-            self.faces.sort_by(|a, b| b.bbox.area().total_cmp(&a.bbox.area()));
+            sort_found(&mut self.faces);
             self.tracker.pass_by(number, |bbox| !self.search.saw(bbox));
             self.follow(number, |_| None);
             // Small faces that this look passed by are still there, as far as is known. Where they were seen last: from looks that
@@ -427,7 +434,7 @@ impl Engine {
             self.passed_by.extend(self.tracker.tracks().iter().filter(passed_by).map(|t| t.id));
             let tracks = self.passed_by.iter().filter_map(|id| self.tracker.get(*id));
             self.faces.extend(tracks.map(|t| ScoredFace { track: t.id, ..face(t.bbox, 0.0, None) }));
-            self.faces.sort_by(|a, b| b.bbox.area().total_cmp(&a.bbox.area()));
+            sort_found(&mut self.faces);
             Ok(Some(took))
         } else {
             // Only tracks that were listed when faces were last looked for: the others are gone from the picture.
@@ -438,7 +445,7 @@ impl Engine {
                 ScoredFace { track: t.id, ..face(bbox, 0.0, None) }
             });
             self.faces.extend(placed);
-            self.faces.sort_by(|a, b| b.bbox.area().total_cmp(&a.bbox.area()));
+            sort_found(&mut self.faces);
             Ok(None)
         }
     }

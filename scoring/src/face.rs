@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::geometry::Rect;
+use crate::geometry::{Rect, by_place};
 use crate::score::NotScored;
 use crate::verdict::Verdict;
 
@@ -64,11 +64,18 @@ pub(crate) fn list_upstream(upstream: &[UpstreamFace], whole: &Rect, faces: &mut
     let most = LARGEST * whole.w.max(whole.h);
     let can_be = |b: &Rect| b.is_valid() && b.w <= most && b.h <= most && b.intersection(whole).is_some();
     let size = |f: &ScoredFace| if can_be(&f.bbox) { f.bbox.area() } else { -1.0 };
-    // A stable sort keeps the order of equals.
-    faces.sort_by(|a, b| size(b).total_cmp(&size(a)));
+    // Equals stay in their order. A stable sort would allocate.
+    faces.sort_unstable_by(|a, b| size(b).total_cmp(&size(a)).then(a.upstream.cmp(&b.upstream)));
     let bad = faces.iter().rev().take_while(|f| size(f) < 0.0).count();
     let good = faces.len() - bad;
     faces[good..].iter_mut().for_each(|f| f.outcome = Err(NotScored::InvalidBox));
+}
+
+/// The largest first, equals by their place.
+pub(crate) fn sort_found(faces: &mut [ScoredFace]) {
+    faces.sort_unstable_by(|a, b| {
+        b.bbox.area().total_cmp(&a.bbox.area()).then_with(|| by_place(&a.bbox, &b.bbox)).then(a.track.cmp(&b.track))
+    });
 }
 
 /// A face of which nothing but the place is known yet.

@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use once_cell::sync::OnceCell;
+use ort::AsPointer;
 use ort::environment::Environment;
 pub use ort::logging::LogLevel;
+use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
+use ort::ortsys;
 use thiserror::Error;
 
 /// The environment variable that names the library, as in the `ort` crate.
@@ -81,15 +84,38 @@ pub fn environment() -> Result<&'static Environment, RuntimeError> {
         let path = library();
         let builder =
             ort::init_from(&path).map_err(|e| RuntimeError::Load { path: path.clone(), problem: e.to_string() })?;
-        builder
+        let environment = builder
             .with_name("deepfakescore")
             .with_telemetry(false)
             .with_logger(Arc::new(|level, _category: &str, _id: &str, _location: &str, message: &str| {
                 log(level, message);
             }))
             .build()
-            .map_err(|e| RuntimeError::Start(e.to_string()))
+            .map_err(|e| RuntimeError::Start(e.to_string()))?;
+        share_arena(&environment).map_err(|e| RuntimeError::Start(e.to_string()))?;
+        Ok(environment)
     })
+}
+
+/// Gives the environment one arena of the processor's memory, for all sessions that ask for it by `session.use_env_allocators`. What a run needs is back in it
+/// when the run ends, so that the memory of a process grows with the runs at one time, not with the sessions.
+fn share_arena(environment: &Environment) -> ort::Result<()> {
+    /// The arena grows by what is asked for (`kSameAsRequested`), not to the next power of two.
+    const GROW_AS_REQUESTED: i32 = 1;
+    const NO_LIMIT: usize = 0;
+    const BY_DEFAULT: i32 = -1;
+    let memory = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Arena, MemoryType::Default)?;
+    let mut arena = std::ptr::null_mut();
+    // SAFETY: the last argument is where the pointer is to be written.
+    ortsys![unsafe CreateArenaCfg(NO_LIMIT, GROW_AS_REQUESTED, BY_DEFAULT, BY_DEFAULT, &mut arena)?];
+    // SAFETY: all three live; what is registered is copied out of the last two.
+    let registered = unsafe {
+        let status = ortsys![CreateAndRegisterAllocator](environment.ptr().cast_mut(), memory.ptr(), arena);
+        ort::Error::result_from_status(status)
+    };
+    // SAFETY: made above, and not used any more.
+    ortsys![unsafe ReleaseArenaCfg(arena)];
+    registered
 }
 
 /// Where the library is: the environment variable, else beside the program, else where the dynamic linker finds it.

@@ -328,6 +328,7 @@ fn configure(builder: SessionBuilder, options: &SessionOptions) -> ort::Result<S
         // A spinning pool would burn the cores that decode the video.
         .with_intra_op_spinning(false)?
         .with_inter_op_spinning(false)?
+        .with_env_allocators()?
         // What was checked is what is loaded: else ONNX Runtime takes a file with four certain bytes for its own other format.
         .with_config_entry("session.load_model_format", "ONNX")?)
 }

@@ -6,10 +6,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use deepfake_frames::{FrameFormat, MapError};
-use deepfake_scoring::engine::{Engine, ScoredFace, UpstreamFace};
-use deepfake_scoring::geometry::Rect;
 use deepfake_scoring::live::{MAX_HELD, panic_message};
-use deepfake_scoring::model::Model;
 use deepfake_scoring::session::RunOptions;
 use deepfake_scoring::verdict::Verdict;
 use gst::glib;
@@ -18,42 +15,17 @@ use gst::subclass::prelude::*;
 use gst_base::prelude::*;
 use gst_base::subclass::prelude::*;
 
-use super::error::SetupError;
-use super::failures::Failures;
+use super::lateness::Lateness;
 use super::regions;
-use super::runner::{Failure, Moment, Runner, Scored};
+use super::runner::{Failure, Moment};
 use super::settings::{self, Messages, Mode, OnError, Settings};
+use super::state::{State, frame_time, setup};
 use super::statistics::Statistics;
-use crate::meta::{self, RegionMap, ScoredBy, Scores};
+use crate::meta::{ScoredBy, Scores};
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new("deepfakescore", gst::DebugColorFlags::empty(), Some("Deepfake scores of faces"))
 });
-
-/// What lives from start to stop.
-struct State {
-    runner: Runner,
-    /// It is settled which kind of runner it is.
-    settled: bool,
-    /// Name of the face detector.
-    detector: Option<String>,
-    by: ScoredBy,
-    options: Arc<RunOptions>,
-    statistics: Statistics,
-    format: Option<Arc<FrameFormat>>,
-    segment: gst::FormattedSegment<gst::ClockTime>,
-    frame: u64,
-    /// The last verdict on each track that was told.
-    verdicts: Vec<(u64, Verdict)>,
-    failures: Failures,
-    upstream: Vec<UpstreamFace>,
-    region_map: bool,
-    messages: Messages,
-    stats_interval: Option<Duration>,
-    stats_told: Instant,
-    #[cfg(feature = "v1_24")]
-    relations: crate::meta::relations::Relations,
-}
 
 /// What can be read of the running element without waiting for a frame.
 struct Active {
@@ -78,6 +50,8 @@ pub struct DeepfakeScore {
     flushing: AtomicBool,
     /// The element is being stopped, whatever flush ends meanwhile.
     stopping: AtomicBool,
+    /// What is downstream says how late frames come.
+    lateness: Mutex<Lateness>,
 }
 
 /// A poisoned lock means that a panic has already become an element error: the data is still good.
@@ -182,6 +156,7 @@ impl BaseTransformImpl for DeepfakeScore {
         });
         self.stopping.store(false, Ordering::Release);
         self.flushing.store(false, Ordering::Release);
+        *lock(&self.lateness) = Lateness::default();
         *lock(&self.state) = Some(state);
         Ok(())
     }
@@ -219,6 +194,7 @@ impl BaseTransformImpl for DeepfakeScore {
         match event.view() {
             gst::EventView::FlushStart(_) => self.interrupt(),
             gst::EventView::FlushStop(_) => {
+                lock(&self.lateness).reset();
                 if let Some(state) = lock(&self.state).as_mut() {
                     if !self.stopping.load(Ordering::Acquire) {
                         self.flushing.store(false, Ordering::Release);
@@ -239,6 +215,13 @@ impl BaseTransformImpl for DeepfakeScore {
             _ => {}
         }
         self.parent_sink_event(event)
+    }
+
+    /// The base class would let go of frames that are late: `qos` spares them their scores here, never the stream a frame.
+    fn src_event(&self, event: gst::Event) -> bool {
+        let gst::EventView::Qos(qos) = event.view() else { return self.parent_src_event(event) };
+        lock(&self.lateness).note(qos.get());
+        self.obj().sink_pad().push_event(event)
     }
 
     fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
@@ -297,106 +280,6 @@ impl BaseTransformImpl for DeepfakeScore {
     }
 }
 
-/// What a frame lasts, where the caps say it.
-fn frame_time(format: &FrameFormat) -> Option<Duration> {
-    let fps = format.info().fps();
-    let (frames, seconds) = (u64::try_from(fps.numer()).ok()?, u64::try_from(fps.denom()).ok()?);
-    (frames > 0).then(|| Duration::from_nanos(1_000_000_000 * seconds / frames))
-}
-
-fn setup(settings: &Settings) -> Result<State, SetupError> {
-    let model: Model = settings.load_model()?;
-    let engine = Engine::new(&model, settings.engine_options()?)?;
-    if let Some(problem) = &engine.card().fallback {
-        gst::warning!(CAT, "provider=auto takes the CPU, the GPU does not start: {problem}");
-    }
-    let options = RunOptions::new().map_err(|e| SetupError::Options(e.to_string()))?;
-    let by = ScoredBy {
-        model: model.name().to_owned(),
-        sha256: model.sha256().to_owned(),
-        provider: engine.provider().name().to_owned(),
-    };
-    Ok(State {
-        settled: false,
-        detector: engine.locator().map(|l| l.name().to_owned()),
-        statistics: Statistics::new(&engine),
-        options: Arc::new(options),
-        runner: Runner::EveryFrame(Box::new(engine)),
-        by,
-        format: None,
-        segment: gst::FormattedSegment::new(),
-        frame: 0,
-        verdicts: vec![],
-        failures: Failures::new(settings.on_error),
-        upstream: vec![],
-        region_map: settings.region_map,
-        messages: settings.messages,
-        stats_interval: settings.stats_interval(),
-        stats_told: Instant::now(),
-        #[cfg(feature = "v1_24")]
-        relations: Default::default(),
-    })
-}
-
-impl State {
-    fn reset(&mut self) {
-        self.runner.reset();
-        self.verdicts.clear();
-    }
-
-    fn apply(&mut self, settings: &Settings) {
-        let time = self.format.as_ref().and_then(|f| frame_time(f));
-        self.runner.set_limits(settings.limits(time));
-        self.stats_interval = settings.stats_interval();
-        self.region_map = settings.region_map;
-        self.messages = settings.messages;
-        self.failures.set_on_error(settings.on_error);
-    }
-
-    fn size(&self) -> (u32, u32) {
-        self.format.as_ref().map_or((1, 1), |f| (f.info().width(), f.info().height()))
-    }
-
-    /// The result as metadata has it.
-    fn scores(&self, frame: u64, scored: &Scored) -> Scores {
-        let (width, height) = self.size();
-        let relative = |r: &Rect| r.scaled(1.0 / width as f32, 1.0 / height as f32);
-        let faces = self.runner.faces().iter().map(|face| meta::Face {
-            track: face.track,
-            bbox: Some(relative(&face.bbox)),
-            confidence: face.confidence.into(),
-            verdict: face.verdict,
-            outcome: face.outcome.map(|score| meta::FaceScore {
-                score: score.score.into(),
-                frame_score: score.frame_score.into(),
-                logit: score.logit.into(),
-                age: gst::ClockTime::try_from(score.age).unwrap_or(gst::ClockTime::MAX),
-                map: self.map(face, &relative(&score.region)),
-            }),
-        });
-        Scores { frame, mode: scored.mode, by: self.by.clone(), faces: faces.collect() }
-    }
-
-    fn map(&self, face: &ScoredFace, region: &Rect) -> Option<RegionMap> {
-        let (width, height, values) = self.runner.map(face.track).filter(|_| self.region_map)?;
-        Some(RegionMap { width: width as u32, height: height as u32, values: values.to_vec(), region: Some(*region) })
-    }
-
-    /// Attaches the scores, and what readers of regions of interest understand.
-    fn attach(&mut self, buffer: &mut gst::BufferRef, scores: &Scores) {
-        // The plugin has registered it, so that this cannot fail.
-        let _ = scores.attach(buffer);
-        regions::attach(buffer, self.size(), scores, self.runner.faces(), self.detector.as_deref());
-        #[cfg(feature = "v1_24")]
-        {
-            let (size, runner) = (self.size(), &self.runner);
-            if let Err(error) = self.relations.attach(buffer, size, scores, |track| runner.is_followed(track)) {
-                gst::warning!(CAT, "Analytics metadata is incomplete: {error}");
-            }
-        }
-    }
-}
-
 impl DeepfakeScore {
     /// Looks at a frame, and writes what is known of its faces on it.
     fn pass(&self, buffer: &mut gst::BufferRef) -> Result<gst::FlowSuccess, gst::FlowError> {
@@ -413,10 +296,14 @@ impl DeepfakeScore {
         state.frame += 1;
         // A gap has no pixels to look at.
         let (Some(format), true) = (state.format.clone(), buffer.size() > 0) else { return Ok(gst::FlowSuccess::Ok) };
+        // Ages are told in running time, which goes on where segments follow each other.
+        let running_time = state.segment.to_running_time(buffer.pts());
+        if self.passes_late(state, buffer, running_time) {
+            return Ok(gst::FlowSuccess::Ok);
+        }
         state.upstream.clear();
         state.upstream.extend(regions::upstream(buffer));
-        // Ages are told in running time, which goes on where segments follow each other.
-        let time = state.segment.to_running_time(buffer.pts()).or(buffer.pts()).map(Duration::from);
+        let time = running_time.or(buffer.pts()).map(Duration::from);
         let moment = Moment { upstream: &state.upstream, number, time };
         let scored = state.runner.score(&format, buffer, moment, &state.options);
         if self.flushing.load(Ordering::Acquire) {
@@ -438,6 +325,31 @@ impl DeepfakeScore {
         let moment = Moment { upstream: &state.upstream, number, time };
         state.runner.hand_over(buffer, &format, moment, frame_time(&format));
         Ok(gst::FlowSuccess::Ok)
+    }
+
+    /// Whether a frame is to pass without scores, because it is late and nothing but its score would wait.
+    fn passes_late(&self, state: &mut State, buffer: &gst::BufferRef, running_time: Option<gst::ClockTime>) -> bool {
+        let frame_time = state.format.as_ref().and_then(|f| frame_time(f));
+        let Some(late) = lock(&self.lateness).is_late(running_time, frame_time) else { return false };
+        let element = self.obj();
+        if !element.is_qos() || !state.runner.skip() {
+            return false;
+        }
+        let stats = state.statistics.recorded();
+        let format = |frames| gst::format::GenericFormattedValue::new(gst::Format::Default, frames);
+        let (processed, dropped) = (stats.frames - stats.skipped, stats.skipped);
+        let message = gst::message::Qos::builder(false)
+            .running_time(running_time)
+            .stream_time(state.segment.to_stream_time(buffer.pts()))
+            .timestamp(buffer.pts())
+            .duration(buffer.duration())
+            .values(late.jitter, late.proportion, 1_000_000)
+            .stats(format(processed as i64), format(dropped as i64))
+            .src(&*element)
+            .build();
+        // Without a bus nobody listens.
+        let _ = element.post_message(message);
+        true
     }
 
     /// Ends the run of a model that the stream waits for; frames are let go until the flush or the stop is over.

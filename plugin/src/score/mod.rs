@@ -57,9 +57,11 @@ use gst::prelude::*;
 mod error;
 mod failures;
 mod imp;
+mod lateness;
 pub(crate) mod regions;
 mod runner;
 mod settings;
+mod state;
 mod statistics;
 #[cfg(test)]
 mod tests;

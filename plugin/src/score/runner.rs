@@ -126,6 +126,17 @@ impl Runner {
         })
     }
 
+    /// Lets a frame go by unscored, where the stream would wait for its scores.
+    pub(super) fn skip(&mut self) -> bool {
+        match self {
+            Self::EveryFrame(engine) => {
+                engine.skip();
+                true
+            }
+            Self::Live(_) | Self::Gone => false,
+        }
+    }
+
     /// What there is to say of a frame whose pixels cannot be read.
     pub(super) fn unread(&self, error: &MapError) -> Scored {
         let mode = if matches!(self, Self::Live(_)) { Mode::Live { skipped: 0 } } else { Mode::EveryFrame };

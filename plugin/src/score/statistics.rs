@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use deepfake_scoring::engine::Engine;
 use deepfake_scoring::group::Watch;
-use deepfake_scoring::stats::{Recorder, Step};
+use deepfake_scoring::stats::{Recorder, Stats, Step};
 use deepfake_scoring::threads::Budget;
 
 /// Where it is read from while the engine works elsewhere.
@@ -21,9 +21,13 @@ impl Statistics {
         Self { recorder: engine.recorder().clone(), threads: engine.card().threads, group: engine.watch() }
     }
 
+    pub(super) fn recorded(&self) -> Stats {
+        self.recorder.stats()
+    }
+
     pub(super) fn to_structure(&self) -> gst::Structure {
         let ns = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
-        let stats = self.recorder.stats();
+        let stats = self.recorded();
         let mut structure = gst::Structure::builder("deepfake-stats")
             .field("frames", stats.frames)
             .field("skipped", stats.skipped)

@@ -3,6 +3,8 @@
 /// A gray picture.
 pub(crate) struct Picture {
     pub(crate) width: usize,
+    // Not every test asks.
+    #[allow(dead_code)]
     pub(crate) height: usize,
     pub(crate) pixels: Vec<u8>,
 }
