@@ -208,6 +208,12 @@ trait Source: Copy {
     const SIZE: usize;
     /// Reads eight, of which there are at least as many as `data` is long.
     fn read<S: Simd>(self, simd: S, data: &[u8], at: usize) -> S::Vector;
+    /// Reads eight.
+    ///
+    /// # Safety
+    ///
+    /// There are eight in `data` from the byte `at` on.
+    unsafe fn read_all<S: Simd>(self, simd: S, data: &[u8], at: usize) -> S::Vector;
 }
 
 /// 8-bit samples.
@@ -234,6 +240,13 @@ impl Source for Bytes {
             }
         }
     }
+
+    #[inline(always)]
+    unsafe fn read_all<S: Simd>(self, simd: S, data: &[u8], at: usize) -> S::Vector {
+        debug_assert!(at + LANES <= data.len());
+        // SAFETY: the caller has looked that they are there; bytes need no alignment.
+        simd.bytes(unsafe { &*data.as_ptr().add(at).cast() })
+    }
 }
 
 impl Source for Words {
@@ -250,6 +263,13 @@ impl Source for Words {
             }
         }
     }
+
+    #[inline(always)]
+    unsafe fn read_all<S: Simd>(self, simd: S, data: &[u8], at: usize) -> S::Vector {
+        debug_assert!(at + 2 * LANES <= data.len());
+        // SAFETY: the caller has looked that they are there; bytes need no alignment.
+        simd.words(unsafe { &*data.as_ptr().add(at).cast() }, self.shift)
+    }
 }
 
 /// [`vertical`] compiled for the usual numbers of taps.
@@ -262,18 +282,25 @@ fn by_taps<S: Simd, P: Source>(
     weights: [&[f32]; LANES],
     columns: &mut [Lanes],
 ) {
+    let last = offsets.iter().max().copied().unwrap_or(0);
+    if columns.len() < LANES || last + columns.len() * P::SIZE > data.len() {
+        return near_the_end(simd, source, data, offsets, weights, columns);
+    }
     match weights[0].len() {
         1 => vertical::<S, P, 1>(simd, source, data, offsets, weights, columns),
         2 => vertical::<S, P, 2>(simd, source, data, offsets, weights, columns),
         3 => vertical::<S, P, 3>(simd, source, data, offsets, weights, columns),
         4 => vertical::<S, P, 4>(simd, source, data, offsets, weights, columns),
         5 => vertical::<S, P, 5>(simd, source, data, offsets, weights, columns),
-        _ => vertical::<S, P, 0>(simd, source, data, offsets, weights, columns),
+        6 => vertical::<S, P, 6>(simd, source, data, offsets, weights, columns),
+        7 => vertical::<S, P, 7>(simd, source, data, offsets, weights, columns),
+        8 => vertical::<S, P, 8>(simd, source, data, offsets, weights, columns),
+        _ => near_the_end(simd, source, data, offsets, weights, columns),
     }
 }
 
 /// Sums rows: lane j of column x is the sum over k of `weights[j][k]` times the sample number x after
-/// `offsets[j * taps + k]`. `TAPS` is their number where it is not 0.
+/// `offsets[j * TAPS + k]`. There are at least [`LANES`] columns, and all samples lie in `data`.
 #[inline(always)]
 fn vertical<S: Simd, P: Source, const TAPS: usize>(
     simd: S,
@@ -283,7 +310,44 @@ fn vertical<S: Simd, P: Source, const TAPS: usize>(
     weights: [&[f32]; LANES],
     columns: &mut [Lanes],
 ) {
-    let taps = if TAPS == 0 { weights[0].len() } else { TAPS };
+    let count = columns.len();
+    // Of known lengths, on the stack: no bound is checked in the loop.
+    let mut taps = [[(0, 0.0); TAPS]; LANES];
+    for (lane, taps) in taps.iter_mut().enumerate() {
+        for (k, tap) in taps.iter_mut().enumerate() {
+            *tap = (offsets[lane * TAPS + k], weights[lane][k]);
+            assert!(tap.0 + count * P::SIZE <= data.len());
+        }
+    }
+    for left in (0..count).step_by(LANES) {
+        // The last vectors overlap the ones before them.
+        let at = left.min(count - LANES);
+        let mut rows = [simd.splat(0.0); LANES];
+        // Loops, not closures: those would not be compiled for the instruction set.
+        for (row, taps) in rows.iter_mut().zip(&taps) {
+            for (offset, weight) in taps {
+                // SAFETY: there are at least `count` samples from each offset on, as asserted above, and `at + LANES` is no more than that.
+                let samples = unsafe { source.read_all(simd, data, offset + at * P::SIZE) };
+                *row = simd.mul_add(samples, simd.splat(*weight), *row);
+            }
+        }
+        for (column, vector) in columns[at..at + LANES].iter_mut().zip(simd.transpose(rows)) {
+            simd.store(vector, column);
+        }
+    }
+}
+
+/// As [`vertical`], for any number of taps and of columns, and where the data end with the samples.
+#[inline(always)]
+fn near_the_end<S: Simd, P: Source>(
+    simd: S,
+    source: P,
+    data: &[u8],
+    offsets: &[usize],
+    weights: [&[f32]; LANES],
+    columns: &mut [Lanes],
+) {
+    let taps = weights[0].len();
     let count = columns.len();
     for left in (0..count).step_by(LANES) {
         // The last vectors overlap the ones before them, where there are any.
@@ -314,7 +378,8 @@ fn horizontal<S: Simd, const TAPS: usize>(
 ) {
     let len = if TAPS == 0 { taps.len } else { TAPS };
     for ((target, &start), weights) in target.iter_mut().zip(&taps.starts).zip(taps.weights.chunks_exact(len)) {
-        let columns = &columns[from(start)..];
+        // One bound to check for all taps.
+        let columns = &columns[from(start)..][..(len - 1) * step + 1];
         let mut sum = simd.splat(0.0);
         for (k, &weight) in weights.iter().enumerate() {
             sum = simd.mul_add(simd.load(&columns[k * step]), simd.splat(weight), sum);
