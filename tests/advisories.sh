@@ -13,13 +13,15 @@ setup tests
 cd "$root"
 if [[ -n ${1:-} ]]; then
     [[ -d $1/crates ]] || die "$1 is no clone of advisory-db: there is no folder crates in it"
-    # cargo-deny looks for clones by a name of its own making, and takes whatever they hold.
     config=$(mktemp)
     databases=$(mktemp -d)
     trap 'rm -rf "$config" "$databases"' EXIT
-    git clone --quiet "$1" "$databases/db"
-    { cat deny.toml && printf '\n[advisories]\ndb-path = "%s"\ndb-urls = ["file://%s"]\n' "$databases/own" "$databases/db"; } >"$config"
-    exec "$cargo_deny" --log-level warn check --config "$config" advisories
+    { cat deny.toml && printf '\n[advisories]\ndb-path = "%s"\ngit-fetch-with-cli = true\n' "$databases"; } >"$config"
+    # cargo-deny takes nothing but addresses with a domain, and looks for clones by a name of its own making: git fetches from the folder instead.
+    export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=url."file://$(realpath "$1")".insteadOf GIT_CONFIG_VALUE_0=https://github.com/RustSec/advisory-db
+    say "RustSec's list of $(git -C "$1" log -1 --format=%cs)"
+    "$cargo_deny" --config "$config" --log-level warn check advisories || die "an advisory is told above, or the list could not be read"
+    exit
 fi
 "$cargo_deny" --log-level warn check advisories ||
     die "either an advisory is told above, or the list could not be had: then name a clone of it as tests/advisories.sh FOLDER"
