@@ -18,7 +18,24 @@ use play::{play, play_with};
 
 const SIZE: (u32, u32) = (50, 34);
 
-fn harness(properties: &[(&str, &str)], info: &VideoInfo) -> (Harness, gst::Bus, tempfile::TempDir) {
+/// What is left on it holds the element that holds it: it is emptied in the end.
+struct Bus(gst::Bus);
+
+impl std::ops::Deref for Bus {
+    type Target = gst::Bus;
+
+    fn deref(&self) -> &gst::Bus {
+        &self.0
+    }
+}
+
+impl Drop for Bus {
+    fn drop(&mut self) {
+        self.0.set_flushing(true);
+    }
+}
+
+fn harness(properties: &[(&str, &str)], info: &VideoInfo) -> (Harness, Bus, tempfile::TempDir) {
     let properties =
         [&[("mode", "every-frame"), ("face-source", "frame"), ("min-face-size", "1")], properties].concat();
     let (element, folder) = scorer(brightness_model, &properties);
@@ -26,7 +43,7 @@ fn harness(properties: &[(&str, &str)], info: &VideoInfo) -> (Harness, gst::Bus,
     element.set_bus(Some(&bus));
     let mut harness = Harness::with_element(&element, Some("sink"), Some("src"));
     harness.set_src_caps(info.to_caps().unwrap());
-    (harness, bus, folder)
+    (harness, Bus(bus), folder)
 }
 
 fn logit(buffer: &gst::BufferRef) -> f64 {
@@ -315,8 +332,8 @@ fn what_others_hold_stays_as_it_is() {
 fn memory_that_may_only_be_read_is_read() {
     let info = info(VideoFormat::Rgb);
     let (mut harness, _bus, _folder) = harness(&[], &info);
-    let bytes: &'static [u8] = vec![255u8; info.size()].leak();
-    let buffer = gst::Buffer::from_slice(bytes);
+    static WHITE: [u8; 1 << 13] = [255; 1 << 13];
+    let buffer = gst::Buffer::from_slice(&WHITE[..info.size()]);
     assert!(buffer.peek_memory(0).flags().contains(gst::MemoryFlags::READONLY));
     let memory = buffer.peek_memory(0).as_ptr();
     let out = harness.push_and_pull(buffer).unwrap();

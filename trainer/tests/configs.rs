@@ -32,7 +32,6 @@ fn every_example_can_be_used() {
     }
     names.sort();
     let all = [
-        "blended",
         "efficientnet_b4",
         "f3net",
         "minimal",
@@ -40,6 +39,7 @@ fn every_example_can_be_used() {
         "regularized",
         "resnet18",
         "scorer",
+        "scorer_first",
         "synthesize",
         "vit_small",
         "xception",

@@ -230,6 +230,25 @@ fn a_card_says_what_a_model_is_not_good_for() {
         assert!(cells.windows(2).all(|w| w[0] == w[1]), "{table}");
     }
 
+    // Where files lie on the machine that trained is nobody's business.
+    let config = support::config(
+        temporary.path(),
+        r#"
+            [synthesize]
+            face_model = "/secret/f.onnx"
+            faces = ["/secret/faces"]
+            [evaluate]
+            face_model = "/secret/e.onnx"
+            models = [{ name = "m", file = "/secret/m.onnx", contract = "/secret/m.toml" }]
+            sets = [{ name = "s", sets = [{ root = "/secret/r", kind = "folders" }] }]
+        "#,
+    );
+    std::fs::write(run.config(), serde_json::to_string(&config).unwrap()).unwrap();
+    report(&run, None, None, Some(&path)).unwrap();
+    let card = std::fs::read_to_string(&path).unwrap();
+    let recipe = card.split("```toml").nth(1).unwrap().split("```").next().unwrap();
+    assert!(recipe.contains("[synthesize]") && !recipe.contains('/'), "{recipe}");
+
     let mut silent = evaluation("scorer.onnx");
     silent.models[0].provenance.clear();
     silent.write(&run.evaluation()).unwrap();

@@ -160,9 +160,10 @@ fn recipe(out: &mut String, told: &Told) -> std::fmt::Result {
     }
     writeln!(out, "\n\n```toml")?;
     let text = toml::to_string(&config.unplaced()).unwrap_or_default();
-    // Folders are the trainer's own business; a fence in a value must not end the block.
-    let told =
-        text.lines().filter(|l| !["folders", "init", "file", "maps"].iter().any(|k| l.starts_with(&format!("{k} ="))));
+    // Where files lie is the trainer's own business; a fence in a value must not end the block.
+    const PATHS: [&str; 9] =
+        ["contract", "face_model", "faces", "file", "folders", "init", "maps", "originals", "root"];
+    let told = text.lines().filter(|l| !PATHS.iter().any(|k| l.starts_with(&format!("{k} ="))));
     told.map(|l| l.replace("```", "'''")).try_for_each(|l| writeln!(out, "{l}"))?;
     writeln!(out, "```\n")
 }
