@@ -17,7 +17,13 @@ step shellcheck --external-sources --check-sourced pipelines/*.sh pipelines/samp
 step cargo fetch --locked --quiet
 step cargo fmt --all --check
 step cargo clippy --workspace --all-targets --locked --quiet -- --deny warnings
-# Advisories are left to whoever has their database: it is not in the package registries.
 step "$cargo_deny" --offline --log-level warn check bans licenses sources
+# The list of known vulnerabilities is not in the package registries.
+list=https://github.com/RustSec/advisory-db
+if GIT_TERMINAL_PROMPT=0 timeout 20 git ls-remote --quiet --exit-code "$list" HEAD >/dev/null 2>&1; then
+    step tests/advisories.sh
+else
+    say "== RustSec's list cannot be reached: whether a crate has a known vulnerability was NOT looked for. tests/advisories.sh FOLDER takes a clone of $list"
+fi
 step cargo test --workspace --locked --quiet
 say "All checks and tests passed"
