@@ -27,6 +27,8 @@ pub(super) trait Simd: Copy {
     fn load(self, lanes: &Lanes) -> Self::Vector;
     /// To memory.
     fn store(self, vector: Self::Vector, lanes: &mut Lanes);
+    /// To numbers at any address.
+    fn write(self, vector: Self::Vector, numbers: &mut [f32; LANES]);
     /// Bytes to numbers.
     fn bytes(self, bytes: &[u8; LANES]) -> Self::Vector;
     /// Little endian words, of which the 10 bits from bit `shift` on are the numbers.
@@ -77,6 +79,11 @@ impl Simd for Plain {
     #[inline(always)]
     fn store(self, vector: Self::Vector, lanes: &mut Lanes) {
         lanes.0 = vector;
+    }
+
+    #[inline(always)]
+    fn write(self, vector: Self::Vector, numbers: &mut [f32; LANES]) {
+        *numbers = vector;
     }
 
     #[inline(always)]

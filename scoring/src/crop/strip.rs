@@ -177,24 +177,26 @@ impl Job<'_, '_> {
             }
             let columns = (width - left).min(LANES);
             for (c, made) in made.iter().enumerate().take(count) {
-                for (row, vector) in simd.transpose(*made).into_iter().enumerate().take(rows) {
-                    let mut numbers = Lanes::default();
-                    simd.store(vector, &mut numbers);
-                    match layout {
-                        Layout::Nchw => {
-                            let out = &mut self.out[(c * height + top + row) * width + left..];
-                            // A copy of known length is one instruction.
-                            match out.first_chunk_mut::<LANES>() {
-                                Some(out) if columns == LANES => *out = numbers.0,
-                                _ => out[..columns].copy_from_slice(&numbers.0[..columns]),
-                            }
+                let vectors = simd.transpose(*made);
+                let (start, row_step, step) = match layout {
+                    Layout::Nchw => ((c * height + top) * width + left, width, 1),
+                    Layout::Nhwc => ((top * width + left) * count + c, width * count, count),
+                };
+                let out = &mut self.out[start..];
+                // Whole blocks without a loop over numbers: compilers make a call of that.
+                if step == 1 && columns == LANES && rows == LANES {
+                    for (row, vector) in vectors.into_iter().enumerate() {
+                        if let Some(out) = out[row * row_step..].first_chunk_mut() {
+                            simd.write(vector, out);
                         }
-                        Layout::Nhwc => {
-                            let out = &mut self.out[((top + row) * width + left) * count + c..];
-                            for (out, number) in out.iter_mut().step_by(count).zip(&numbers.0[..columns]) {
-                                *out = *number;
-                            }
-                        }
+                    }
+                    continue;
+                }
+                for (row, vector) in vectors.into_iter().enumerate().take(rows) {
+                    let mut numbers = [0.0; LANES];
+                    simd.write(vector, &mut numbers);
+                    for (out, number) in out[row * row_step..].iter_mut().step_by(step).zip(&numbers[..columns]) {
+                        *out = *number;
                     }
                 }
             }

@@ -3,8 +3,8 @@
 use std::arch::x86_64::{
     __m128i, __m256, _mm_and_si128, _mm_cvtsi32_si128, _mm_loadl_epi64, _mm_loadu_si128, _mm_set1_epi16, _mm_srl_epi16,
     _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_cvtepu16_epi32, _mm256_fmadd_ps, _mm256_load_ps, _mm256_max_ps,
-    _mm256_min_ps, _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_shuffle_ps, _mm256_store_ps, _mm256_unpackhi_ps,
-    _mm256_unpacklo_ps,
+    _mm256_min_ps, _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_shuffle_ps, _mm256_store_ps, _mm256_storeu_ps,
+    _mm256_unpackhi_ps, _mm256_unpacklo_ps,
 };
 
 use super::{LANES, Lanes, Simd, Work};
@@ -48,6 +48,12 @@ impl Simd for Avx2 {
     fn store(self, vector: __m256, lanes: &mut Lanes) {
         // SAFETY: as above.
         unsafe { _mm256_store_ps(lanes.0.as_mut_ptr(), vector) }
+    }
+
+    #[inline(always)]
+    fn write(self, vector: __m256, numbers: &mut [f32; LANES]) {
+        // SAFETY: as above; the store writes 8 numbers at any address.
+        unsafe { _mm256_storeu_ps(numbers.as_mut_ptr(), vector) }
     }
 
     #[inline(always)]
