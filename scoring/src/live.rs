@@ -293,8 +293,10 @@ impl<F: SharedFrame> Live<F> {
     pub fn hand_over(&mut self, frame: F, upstream: &[UpstreamFace], number: u64, time: Option<Duration>) {
         let moment = Moment { epoch: self.epoch, number, time, handed_over: Instant::now() };
         let mut desk = self.shared.desk();
-        let old = desk.waiting.take();
-        let mut list = std::mem::take(&mut desk.spare_upstream);
+        let mut old = desk.waiting.take();
+        // The list of the one that is dropped is used again too, else a new one would be allocated in its place.
+        let spare = old.as_mut().map_or(&mut desk.spare_upstream, |job| &mut job.upstream);
+        let mut list = std::mem::take(spare);
         list.clear();
         list.extend_from_slice(upstream);
         desk.waiting = Some(Job { frame, upstream: list, moment });

@@ -179,24 +179,36 @@ impl SharedFrame for Still {
 }
 
 #[test]
-fn the_stream_beside_a_worker_allocates_nothing() {
+fn the_stream_beside_a_worker_allocates_nothing_for_a_frame() {
     let pixels = Arc::new(vec![90; 640 * 480]);
     let mut live = Live::new(engine(FaceSource::Upstream, Limits { min_face_size: 8, ..Limits::default() })).unwrap();
-    let (mut all, mut listed) = (0, 0);
-    for n in 0..1000 {
+    // Frames of which results have come back. Settled once each of the buffers that go to and fro has been used.
+    let (mut all, mut seen, mut scored) = (0, vec![], 0);
+    for n in 0..10_000_000 {
+        if seen.len() > 2 * SETTLED as usize {
+            break;
+        }
         let upstream = walking(n, 8);
         let frame = Still(Arc::clone(&pixels));
         let time = Some(Duration::from_millis(40 * n));
+        let mut behind = 0;
         let of_frame = allocations(|| {
             let collected = live.collect(&gray(640, 480, &pixels), &upstream, n, time);
-            listed += usize::from(collected.listed && live.faces().iter().all(|f| f.outcome.is_ok()));
+            behind = collected.behind;
             if live.wants(None) {
                 live.hand_over(frame, &upstream, n, time);
             }
         });
-        all += if n < SETTLED { 0 } else { of_frame };
+        if live.faces().iter().all(|f| f.outcome.is_ok()) && seen.last() != Some(&(n - behind)) {
+            seen.push(n - behind);
+        }
+        if seen.len() > SETTLED as usize {
+            all += of_frame;
+            scored += usize::from(live.faces().iter().all(|f| f.outcome.is_ok()));
+        }
         std::thread::yield_now();
     }
-    assert!(listed > 0, "results have come back");
-    assert_eq!(all, 0);
+    assert!(seen.len() > 2 * SETTLED as usize && scored > 0, "results have come back: {}", seen.len());
+    // The first frame that has to wait for the worker may come at any time, and gets a list of its own, which is kept.
+    assert!(all <= 1, "{all}");
 }
