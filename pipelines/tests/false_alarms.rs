@@ -44,7 +44,7 @@ fn faces_are_counted_a_video_and_together() {
     write(&folder.path().join("files/sub/a.mp4.jsonl"), &[(1, 30, "real"), (2, 30, "fake"), (3, 4, "fake")]);
     let many: Vec<_> = (1..=9).map(|n| (n, 6, "undecided")).collect();
     write(&folder.path().join("files/b.mp4.jsonl"), &many);
-    // scipy.stats.binomtest(k, n).proportion_ci(method="exact"), SciPy 1.11
+    // scipy.stats.binomtest(k, n).proportion_ci(method="exact"), SciPy 1.17.1
     assert_eq!(
         table(&[root]),
         [
