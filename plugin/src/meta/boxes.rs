@@ -65,19 +65,6 @@ pub(super) struct Boxes {
 }
 
 impl Boxes {
-    /// Attaches them, in place of earlier ones.
-    pub(super) fn attach(&self, buffer: &mut gst::BufferRef) -> Result<(), glib::BoolError> {
-        super::put(buffer, BOXES_META_NAME, |s| {
-            s.set("frame", self.frame);
-            let boxes = self.places.iter().map(|place| {
-                let mut s = gst::Structure::new_empty(BOX);
-                place.write(&mut s);
-                s
-            });
-            s.set("boxes", gst::Array::new(boxes));
-        })
-    }
-
     /// Those on a buffer; `None` where there are none, or none that hold.
     pub(super) fn from_buffer(buffer: &gst::BufferRef) -> Option<Self> {
         // The one way to crop that leaves the buffer, and so this meta, as it is.
@@ -92,6 +79,23 @@ impl Boxes {
         let places = boxes.iter().map(|v| Some(Place::read(v.get::<&gst::StructureRef>().ok()?)));
         Some(Self { frame: s.get("frame").ok()?, places: places.collect::<Option<_>>()? })
     }
+}
+
+/// Attaches the places of a frame's faces, in the place of earlier ones.
+pub(super) fn attach(
+    buffer: &mut gst::BufferRef,
+    frame: u64,
+    places: impl ExactSizeIterator<Item = Place>,
+) -> Result<(), glib::BoolError> {
+    super::put(buffer, BOXES_META_NAME, |s| {
+        s.set("frame", frame);
+        let boxes = places.map(|place| {
+            let mut s = gst::Structure::new_empty(BOX);
+            place.write(&mut s);
+            s
+        });
+        s.set_value("boxes", super::array(boxes));
+    })
 }
 
 /// Makes the meta known to GStreamer.
@@ -128,9 +132,8 @@ unsafe extern "C" fn transform(
     let carried = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: a quark that GStreamer has made, and what it gives with it.
         let change = unsafe { Change::from_transform(from_glib(kind), data) }?;
-        let mut boxes = Boxes::read(meta.structure())?;
-        boxes.places.iter_mut().for_each(|place| *place = change.place(place));
-        boxes.attach(dest).ok()
+        let boxes = Boxes::read(meta.structure())?;
+        attach(dest, boxes.frame, boxes.places.iter().map(|place| change.place(place))).ok()
     }));
     carried.is_ok_and(|carried| carried.is_some()).into_glib()
 }
@@ -318,7 +321,7 @@ mod tests {
         register();
         let mut buffer = gst::Buffer::new();
         let boxes = Boxes { frame: 3, places: vec![PLACE, Place::default()] };
-        boxes.attach(buffer.make_mut()).unwrap();
+        attach(buffer.make_mut(), boxes.frame, boxes.places.iter().copied()).unwrap();
         assert_eq!(Boxes::from_buffer(&buffer), Some(boxes.clone()));
         let after = |transform: &VideoMetaTransformScale| {
             let mut other = gst::Buffer::new();

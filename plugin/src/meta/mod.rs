@@ -46,12 +46,13 @@
 //!
 //! A `GstVideoCropMeta` on the buffer means that the boxes are those of the frame before it was cropped.
 
-use std::sync::Once;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use deepfake_scoring::geometry::Rect;
 use deepfake_scoring::score::NotScored;
 use deepfake_scoring::verdict::Verdict;
+use glib::translate::{ToGlibPtrMut, Uninitialized, UnsafeFrom};
 
 mod boxes;
 #[cfg(feature = "v1_24")]
@@ -184,7 +185,7 @@ pub struct Scores {
     /// How the results came about.
     pub mode: Mode,
     /// What gave the numbers.
-    pub by: ScoredBy,
+    pub by: Arc<ScoredBy>,
     /// The largest first; empty where no face was found.
     pub faces: Vec<Face>,
 }
@@ -215,6 +216,22 @@ fn put(
     Ok(())
 }
 
+/// A `GstValueArray` that is made as large as it will be: one that grows is moved again and again.
+fn array<T: Into<glib::Value> + Send>(values: impl ExactSizeIterator<Item = T>) -> glib::SendValue {
+    let length = values.len().try_into().unwrap_or(0);
+    // SAFETY: an array is made of a value of no type, each element becomes the array's, and what consists of elements that may be sent
+    // may be sent.
+    unsafe {
+        let mut array = glib::Value::uninitialized();
+        gst::ffi::gst_value_array_init(array.to_glib_none_mut().0, length);
+        for value in values {
+            let mut value = value.into().into_raw();
+            gst::ffi::gst_value_array_append_and_take_value(array.to_glib_none_mut().0, &mut value);
+        }
+        glib::SendValue::unsafe_from(array.into_raw())
+    }
+}
+
 impl Scores {
     /// Attaches the result, in place of an earlier one.
     ///
@@ -223,7 +240,7 @@ impl Scores {
     /// Where the metas are not registered.
     pub fn attach(&self, buffer: &mut gst::BufferRef) -> Result<(), glib::BoolError> {
         put(buffer, META_NAME, |s| self.write(s, Face::to_structure))?;
-        Boxes { frame: self.frame, places: self.faces.iter().map(Face::place).collect() }.attach(buffer)
+        boxes::attach(buffer, self.frame, self.faces.iter().map(Face::place))
     }
 
     /// The result on a buffer; `None` where there is none, or none that this version can read.
@@ -262,7 +279,7 @@ impl Scores {
     /// #     outcome: Err(NotScored::TooSmall),
     /// # };
     /// # let by = ScoredBy { model: "m".into(), sha256: "0".into(), provider: "cpu".into() };
-    /// # Scores { frame: 0, mode: Mode::EveryFrame, by, faces: vec![face] }.attach(buffer.make_mut())?;
+    /// # Scores { frame: 0, mode: Mode::EveryFrame, by: by.into(), faces: vec![face] }.attach(buffer.make_mut())?;
     /// # // As after `deepfakescore`:
     /// assert_eq!(tell(&buffer, 320, 240), ["face 1 at 160,60: not scored: too-small"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -297,7 +314,7 @@ impl Scores {
         s.set("model-name", &self.by.model);
         s.set("model-sha256", &self.by.sha256);
         s.set("provider", &self.by.provider);
-        s.set("faces", gst::Array::new(self.faces.iter().map(face)));
+        s.set_value("faces", array(self.faces.iter().map(face)));
     }
 
     fn read(s: &gst::StructureRef) -> Option<Self> {
@@ -309,11 +326,11 @@ impl Scores {
         Some(Self {
             frame: s.get("frame").ok()?,
             mode: Mode::read(s)?,
-            by: ScoredBy {
+            by: Arc::new(ScoredBy {
                 model: s.get("model-name").ok()?,
                 sha256: s.get("model-sha256").ok()?,
                 provider: s.get("provider").ok()?,
-            },
+            }),
             faces: faces.collect::<Option<_>>()?,
         })
     }
@@ -336,7 +353,7 @@ impl Face {
                 if let Some(map) = &score.map {
                     s.set("map-width", map.width);
                     s.set("map-height", map.height);
-                    s.set("map", gst::Array::new(map.values.iter().map(|v| f64::from(*v))));
+                    s.set_value("map", array(map.values.iter().map(|v| f64::from(*v))));
                 }
             }
         }
@@ -425,7 +442,7 @@ mod tests {
         Scores {
             frame: 7,
             mode: Mode::EveryFrame,
-            by: ScoredBy { model: "m".into(), sha256: "00".into(), provider: "cpu".into() },
+            by: ScoredBy { model: "m".into(), sha256: "00".into(), provider: "cpu".into() }.into(),
             faces: vec![face, small],
         }
     }

@@ -298,7 +298,7 @@ mod tests {
 
     fn scores(faces: Vec<Face>) -> Scores {
         let by = ScoredBy { model: String::new(), sha256: String::new(), provider: String::new() };
-        Scores { frame: 0, mode: Mode::EveryFrame, by, faces }
+        Scores { frame: 0, mode: Mode::EveryFrame, by: by.into(), faces }
     }
 
     fn painter() -> Painter {

@@ -29,7 +29,7 @@ pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 
 /// What can be read of the running element without waiting for a frame.
 struct Active {
-    by: ScoredBy,
+    by: Arc<ScoredBy>,
     mode: Option<&'static str>,
     statistics: Statistics,
     /// What a frame lasts, where the caps say it.
@@ -148,7 +148,7 @@ impl BaseTransformImpl for DeepfakeScore {
             state.detector.as_deref().unwrap_or("upstream")
         );
         *lock(&self.active) = Some(Active {
-            by: state.by.clone(),
+            by: Arc::clone(&state.by),
             mode: None,
             statistics: state.statistics.clone(),
             frame_time: None,

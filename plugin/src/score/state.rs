@@ -26,7 +26,7 @@ pub(super) struct State {
     pub(super) settled: bool,
     /// Name of the face detector.
     pub(super) detector: Option<String>,
-    pub(super) by: ScoredBy,
+    pub(super) by: Arc<ScoredBy>,
     pub(super) options: Arc<RunOptions>,
     pub(super) statistics: Statistics,
     pub(super) format: Option<Arc<FrameFormat>>,
@@ -69,7 +69,7 @@ pub(super) fn setup(settings: &Settings) -> Result<State, SetupError> {
         statistics: Statistics::new(&engine),
         options: Arc::new(options),
         runner: Runner::EveryFrame(Box::new(engine)),
-        by,
+        by: Arc::new(by),
         format: None,
         segment: gst::FormattedSegment::new(),
         frame: 0,
@@ -121,7 +121,7 @@ impl State {
                 map: self.map(face, &relative(&score.region)),
             }),
         });
-        Scores { frame, mode: scored.mode, by: self.by.clone(), faces: faces.collect() }
+        Scores { frame, mode: scored.mode, by: Arc::clone(&self.by), faces: faces.collect() }
     }
 
     fn map(&self, face: &ScoredFace, region: &Rect) -> Option<RegionMap> {

@@ -47,7 +47,7 @@ pub(crate) fn unscored(track: u64, bbox: Rect, reason: NotScored) -> Face {
 /// The result of a frame with these faces.
 pub(crate) fn scores(frame: u64, faces: Vec<Face>) -> Scores {
     let by = ScoredBy { model: "test".into(), sha256: "0123456789abcdef".repeat(4), provider: "cpu".into() };
-    Scores { frame, mode: Mode::EveryFrame, by, faces }
+    Scores { frame, mode: Mode::EveryFrame, by: by.into(), faces }
 }
 
 /// Attaches what `make` gives for each frame (counted from 0) that leaves `pad`.
