@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Shows where the time goes: samples the processor while the element scores every frame of the sample, and writes the shares into
-# docs/benchmarks.md. Needs a kernel that lets perf sample (kernel.perf_event_paranoid at most 1, or root).
+# Shows where the time goes: samples the processor while the element scores every frame of the sample, again and again, and writes the
+# shares into docs/benchmarks.md. Needs a kernel that lets perf sample (kernel.perf_event_paranoid at most 1, or root).
 #
 #     tests/profile.sh [FILE]         another video than the sample
 set -euo pipefail
@@ -12,20 +12,20 @@ video=$(realpath "${1:-$root/pipelines/sample/collins.mp4}")
 setup score
 has perf || install_packages linux-perf
 cd "$root"
-cargo build --release --locked --quiet --package gst-plugin-deepfake
+program=$(cargo bench --locked --package gst-plugin-deepfake --bench elements --no-run --quiet --message-format json |
+    python3 -c 'import json, sys; print([m["executable"] for m in map(json.loads, sys.stdin) if m.get("executable")][-1])')
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-ORT_DYLIB_PATH=$(realpath "$onnxruntime") GST_PLUGIN_PATH=$root/target/release GST_REGISTRY=$work/registry.bin \
-    perf record --quiet --event cpu-clock --freq 5000 --output "$work/perf.data" -- \
-    gst-launch-1.0 --quiet filesrc location="$video" ! decodebin ! videoconvert ! deepfakescore mode=every-frame ! fakesink
+ORT_DYLIB_PATH=$(realpath "$onnxruntime") perf record --quiet --event cpu-clock --freq 5000 --output "$work/perf.data" -- \
+    "$program" --video 20 --file "$video"
 perf report --input "$work/perf.data" --stdio --sort dso --percent-limit 0 >"$work/files" 2>/dev/null
-perf report --input "$work/perf.data" --stdio --sort symbol --dsos libgstdeepfake.so --percent-limit 0.2 >"$work/own" 2>/dev/null
+perf report --input "$work/perf.data" --stdio --sort symbol --dsos "$(basename "$program")" --percent-limit 0.2 >"$work/own" 2>/dev/null
 python3 - "$work/files" "$work/own" docs/benchmarks.md <<'PYTHON'
 import pathlib, re, sys
 
 files, own, page = map(pathlib.Path, sys.argv[1:])
 share = re.compile(r"^\s*([\d.]+)%\s+(.*\S)", re.M)
-kinds = {"libonnxruntime": "ONNX Runtime", "libgstdeepfake": "the plugin", "[kernel": "the kernel", "libc.": "the C library"}
+kinds = {"libonnxruntime": "ONNX Runtime", "elements-": "the plugin", "[kernel": "the kernel", "libc.": "the C library"}
 shares = {}
 for percent, name in share.findall(files.read_text()):
     kind = next((v for k, v in kinds.items() if name.startswith(k)), "decoder, converter, GStreamer and the rest")

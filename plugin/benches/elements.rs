@@ -39,7 +39,7 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let after = |name: &str| arguments.iter().position(|a| a == name).and_then(|i| arguments.get(i + 1)).cloned();
     if let Some(loops) = after("--video") {
-        return video(loops.parse()?);
+        return video(loops.parse()?, &after("--file").map_or_else(sample, PathBuf::from));
     }
     if arguments.iter().any(|a| a == "--cold") {
         return cold();
@@ -301,48 +301,41 @@ fn sample() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../pipelines/sample/collins.mp4")
 }
 
-/// Runs the sample through the element with its bundled models, `loops` times, and prints as `script.py` does.
-fn video(loops: usize) -> Result<()> {
+/// Runs a video through the element with its bundled models, once to warm up and `loops` times more, and prints as `script.py` does.
+fn video(loops: usize, file: &Path) -> Result<()> {
     init()?;
-    let (before, start) = (cpu_seconds(), Instant::now());
-    let (mut frames, mut faces) = (0, 0);
+    // A queue, as `deepfake-score` has one: the next frame is decoded while one is scored.
+    let rest = "queue ! deepfakescore name=score mode=every-frame ! fakesink sync=false";
+    let (pipeline, end) = decoded(file, rest)?;
+    pipeline.set_state(gst::State::Playing)?;
+    end()?;
+    let stats = || pipeline.by_name("score").map(|s| s.property::<gst::Structure>("stats")).ok_or("no element");
+    let (cpu, start, before) = (cpu_seconds(), Instant::now(), stats()?);
     for _ in 0..loops {
-        let stats = play(|_| {})?;
-        frames += stats.get::<u64>("frames")?;
-        faces += stats.get::<u64>("scored")?;
+        pipeline.seek_simple(gst::SeekFlags::FLUSH, gst::ClockTime::ZERO)?;
+        end()?;
     }
-    println!(
-        r#"{{"frames": {frames}, "faces": {faces}, "cpu": {}, "seconds": {}}}"#,
-        cpu_seconds() - before,
-        start.elapsed().as_secs_f64()
-    );
+    let (cpu, seconds, after) = (cpu_seconds() - cpu, start.elapsed().as_secs_f64(), stats()?);
+    pipeline.set_state(gst::State::Null)?;
+    let more = |name: &str| Result::Ok(after.get::<u64>(name)? - before.get::<u64>(name)?);
+    let (frames, faces) = (more("frames")?, more("scored")?);
+    println!(r#"{{"frames": {frames}, "faces": {faces}, "cpu": {cpu}, "seconds": {seconds}}}"#);
     Ok(())
 }
 
-/// Plays the sample and returns the element's statistics.
-fn play(mut each: impl FnMut(&gst::BufferRef) + Send + 'static) -> Result<gst::Structure> {
-    let text = format!(
-        "filesrc location={} ! decodebin ! deepfakescore name=score mode=every-frame ! fakesink name=out sync=false",
-        sample().display()
-    );
+/// A video decoded and what comes after it, and what waits for its end.
+fn decoded(file: &Path, rest: &str) -> Result<(gst::Pipeline, impl Fn() -> Result<()> + use<>)> {
+    let text = format!("filesrc location={} ! decodebin ! {rest}", file.display());
     let pipeline = gst::parse::launch(&text)?.downcast::<gst::Pipeline>().map_err(|_| "not a pipeline")?;
-    let pad = pipeline.by_name("out").and_then(|e| e.static_pad("sink")).ok_or("no pad")?;
-    let each = std::sync::Mutex::new(move |buffer: &gst::BufferRef| each(buffer));
-    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-        if let (Some(buffer), Ok(mut each)) = (info.buffer(), each.lock()) {
-            each(buffer);
+    let bus = pipeline.bus().ok_or("no bus")?;
+    let end = move || {
+        let end = [gst::MessageType::Eos, gst::MessageType::Error];
+        match bus.timed_pop_filtered(gst::ClockTime::from_seconds(120), &end) {
+            Some(message) if message.type_() == gst::MessageType::Eos => Ok(()),
+            other => Err(format!("{other:?}").into()),
         }
-        gst::PadProbeReturn::Ok
-    });
-    pipeline.set_state(gst::State::Playing)?;
-    let end = [gst::MessageType::Eos, gst::MessageType::Error];
-    let message = pipeline.bus().and_then(|bus| bus.timed_pop_filtered(gst::ClockTime::from_seconds(120), &end));
-    let stats = pipeline.by_name("score").map(|s| s.property::<gst::Structure>("stats")).ok_or("no element")?;
-    pipeline.set_state(gst::State::Null)?;
-    match message {
-        Some(message) if message.type_() == gst::MessageType::Eos => Ok(stats),
-        other => Err(format!("{other:?}").into()),
-    }
+    };
+    Ok((pipeline, end))
 }
 
 fn cpu_seconds() -> f64 {
@@ -358,12 +351,18 @@ fn cpu_seconds() -> f64 {
 fn cold() -> Result<()> {
     let start = Instant::now();
     init()?;
-    play(move |buffer| {
-        if Scores::from_buffer(buffer).is_some_and(|s| s.faces.iter().any(|f| f.outcome.is_ok())) {
+    let (pipeline, end) = decoded(&sample(), "deepfakescore mode=every-frame ! fakesink name=out sync=false")?;
+    let pad = pipeline.by_name("out").and_then(|e| e.static_pad("sink")).ok_or("no pad")?;
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let scores = info.buffer().and_then(|buffer| Scores::from_buffer(buffer));
+        if scores.is_some_and(|s| s.faces.iter().any(|f| f.outcome.is_ok())) {
             println!("{}", start.elapsed().as_secs_f64() * 1e3);
             std::process::exit(0);
         }
-    })?;
+        gst::PadProbeReturn::Ok
+    });
+    pipeline.set_state(gst::State::Playing)?;
+    end()?;
     Err("no face in the sample".into())
 }
 
@@ -383,8 +382,8 @@ fn colds() -> Result<String> {
 
 /// The element beside the script that one would write.
 fn script(python: &str) -> Result<Vec<([String; 2], &'static str)>> {
-    const LOOPS: &str = "2";
-    const RUNS: usize = 3;
+    const LOOPS: &str = "4";
+    const RUNS: usize = 5;
     let bench = Path::new(env!("CARGO_MANIFEST_DIR"));
     let scorer = bench.join("models/scorer.onnx");
     let contract = Contract::from_metadata(Model::read(&scorer)?.metadata())?.unwrap_or_default();
@@ -397,19 +396,23 @@ fn script(python: &str) -> Result<Vec<([String; 2], &'static str)>> {
         contract.input.std.to_array()[0],
         LocateOptions::default().confidence,
     ];
-    let (mut ours, mut theirs) = (vec![], vec![]);
-    for _ in 0..RUNS {
-        let output = Command::new(std::env::current_exe()?).args(["--video", LOOPS]).output()?;
-        ours.push(serde_json::from_slice::<serde_json::Value>(&output.stdout)?);
+    let (mut ours, mut theirs, mut threaded) = (vec![], vec![], vec![]);
+    let run = |threads: &str| {
         let mut command = Command::new(python);
         command.arg(bench.join("benches/peers/script.py")).arg(sample());
         command.arg(bench.join("../scoring/models/locator.onnx")).arg(&scorer).arg(side.to_string());
-        command.args(arguments.map(|a| a.to_string())).arg(LOOPS);
+        command.args(arguments.map(|a| a.to_string())).args([LOOPS, threads]);
         let output = command.output()?;
-        if !output.status.success() {
-            return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+        match output.status.success() {
+            true => Result::Ok(serde_json::from_slice::<serde_json::Value>(&output.stdout)?),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned().into()),
         }
-        theirs.push(serde_json::from_slice::<serde_json::Value>(&output.stdout)?);
+    };
+    for _ in 0..RUNS {
+        let output = Command::new(std::env::current_exe()?).args(["--video", LOOPS]).output()?;
+        ours.push(serde_json::from_slice::<serde_json::Value>(&output.stdout)?);
+        theirs.push(run("1")?);
+        threaded.push(run("0")?);
     }
     type Figure<'a> = &'a dyn Fn(&dyn Fn(&str) -> f64) -> f64;
     let of = |all: &[serde_json::Value], f: Figure<'_>| {
@@ -421,17 +424,21 @@ fn script(python: &str) -> Result<Vec<([String; 2], &'static str)>> {
     let rate = |get: &dyn Fn(&str) -> f64| get("frames") / get("seconds");
     let faces = |get: &dyn Fn(&str) -> f64| get("faces");
     let (our_cpu, their_cpu) = (of(&ours, &cpu), of(&theirs, &cpu));
-    let (our_rate, their_rate) = (of(&ours, &rate), of(&theirs, &rate));
+    let (our_rate, one_rate, default_rate) = (of(&ours, &rate), of(&theirs, &rate), of(&threaded, &rate));
+    let their_rate = one_rate.max(default_rate);
     let same = format!("{} and {} faces scored", of(&ours, &faces), of(&theirs, &faces));
-    let what = "the sample (640x480), every frame, the same two models, beside the script that one would write (OpenCV, ONNX Runtime, one thread each)";
+    let what = "the sample (640x480), every frame, the same two models, beside the script that one would write (OpenCV, ONNX Runtime)";
     let (crop, nv12, rgb) = (crop(), of(&theirs, &|get| get("nv12_ms")), of(&theirs, &|get| get("crop_ms")));
     Ok(vec![
         (
-            [format!("{what}: CPU time a frame"), format!("{our_cpu:.2} ms beside {their_cpu:.2} ms: 1/{:.2} ({same})", their_cpu / our_cpu)],
+            [format!("{what} on one thread each: CPU time a frame"), format!("{our_cpu:.2} ms beside {their_cpu:.2} ms: 1/{:.2} ({same})", their_cpu / our_cpu)],
             "at most 1/1.3",
         ),
         (
-            [format!("{what}: frames a second"), format!("{our_rate:.0} beside {their_rate:.0}: {:.2} times", our_rate / their_rate)],
+            [
+                format!("{what} at its best of one thread each ({one_rate:.0}) and its libraries' own choice ({default_rate:.0}): frames a second"),
+                format!("{our_rate:.0} beside {their_rate:.0}: {:.2} times", our_rate / their_rate),
+            ],
             "3 times",
         ),
         (

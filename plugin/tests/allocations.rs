@@ -158,7 +158,9 @@ fn a_frame_costs_what_it_carries_away_and_the_run_of_the_model() {
         let run = of_a_run(faces);
         let (element, _folder) = scorer("live");
         let live = Stream::new(&element, faces).steady(true) - others;
-        println!("{faces} faces: {live} in live mode; {every_frame} where each is scored, {run} of them by the run of the model");
+        println!(
+            "{faces} faces: {live} in live mode; {every_frame} where each is scored, {run} of them by the run of the model"
+        );
         assert!(live <= most(faces), "live: {live}");
         assert!(every_frame - run <= most(faces), "every frame: {every_frame}, of which {run} are the run's");
         // What is counted is there: the scores have strings and lists.

@@ -237,8 +237,7 @@ fn four_streams_hold_no_more_in_the_end_than_in_the_beginning() {
     }
     // What grows from the middle on to the end. Few seconds say little: libraries still find memory then.
     let (early, late) = samples.split_at(samples.len() / 2);
-    let mean =
-        |part: &[(f64, Held)], which: usize| part.iter().map(|s| s.1[which]).sum::<f64>() / part.len() as f64;
+    let mean = |part: &[(f64, Held)], which: usize| part.iter().map(|s| s.1[which]).sum::<f64>() / part.len() as f64;
     let growth = [0, 1, 2, 3].map(|which| mean(late, which) - mean(early, which));
     // From the middle of the one part to that of the other it is a third of the time. Three of four frames of one 320x240 stream, were they
     // kept, are the first bound for that; the second is for long runs.

@@ -164,8 +164,9 @@ impl Job<'_, '_> {
         let scale: [S::Vector; 3] = std::array::from_fn(|i| simd.splat(self.spec.scale / self.spec.std[i]));
         let shift: [S::Vector; 3] = std::array::from_fn(|i| simd.splat(-self.spec.mean[i] / self.spec.std[i]));
         let color = self.color.on(simd);
+        // Written over by each block; made here, because compilers make a call of its zeros.
+        let mut made = [[simd.splat(0.0); LANES]; 3];
         for left in (0..width).step_by(LANES) {
-            let mut made = [[simd.splat(0.0); LANES]; 3];
             for i in 0..LANES {
                 let components = [&a[left + i], &b[left + i], &c[left + i]].map(|v| simd.load(v));
                 let rgb = color.rgb(simd, components);
