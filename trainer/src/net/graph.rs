@@ -33,6 +33,8 @@ impl NodeId {
 pub enum Activation {
     /// max(x, 0).
     Relu,
+    /// min(max(x, 0), 6).
+    Relu6,
     /// x * Hardsigmoid(x).
     Hardswish,
     /// min(max(x / 6 + 1/2, 0), 1).
@@ -245,6 +247,7 @@ pub(super) fn observed(
                 )?
             }
             Op::Act(Activation::Relu) => of(0)?.f_relu()?,
+            Op::Act(Activation::Relu6) => of(0)?.f_relu6()?,
             Op::Act(Activation::Hardswish) => of(0)?.f_hardswish()?,
             Op::Act(Activation::Hardsigmoid) => of(0)?.f_hardsigmoid()?,
             Op::Add => of(0)?.f_add(of(1)?)?,

@@ -97,7 +97,7 @@ fn schemes(backbone: Backbone, params: &Params) -> Vec<Scheme> {
             };
             vec![own(&[HEAD]), timm(&["conv_head.", "classifier."], Some(1e-5), &name)]
         }
-        Backbone::EfficientnetB0 | Backbone::EfficientnetB4 => {
+        Backbone::EfficientnetB0 | Backbone::EfficientnetB4 | Backbone::EfficientnetLite0 => {
             let name = |n: &str| timm_inverted(params, n, efficientnet_block, ("features.8.", "conv_head", "bn2"));
             vec![own(&[HEAD]), timm(&["classifier."], None, &name)]
         }

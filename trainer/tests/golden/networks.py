@@ -16,6 +16,8 @@ import numpy as np
 import timm
 import torch
 import torchvision
+from torchvision.models.efficientnet import MBConv
+from torchvision.ops.misc import SqueezeExcitation
 
 import f3net
 
@@ -122,6 +124,28 @@ def efficientnet(name):
     )
 
 
+def without_squeeze(name):
+    """EfficientNet-Lite0 is B0 without squeeze and excitation, and with ReLU6."""
+
+    def make():
+        net = torchvision.models.efficientnet_b0(stochastic_depth_prob=0.0)
+        for module in list(net.modules()):
+            for part, child in list(module.named_children()):
+                if isinstance(child, torch.nn.SiLU):
+                    setattr(module, part, torch.nn.ReLU6())
+            if isinstance(module, MBConv):
+                kept = [part for part in module.block if not isinstance(part, SqueezeExcitation)]
+                module.block = torch.nn.Sequential(*kept)
+        return net
+
+    return dataclasses.replace(
+        efficientnet("efficientnet_b0"),
+        make=make,
+        gradients=("features.0.0.weight", "features.2.0.block.2.1.bias", "features.4.1.block.1.1.weight", "features.8.0.weight"),
+        timm=name,
+    )
+
+
 def resnet(name):
     return Reference(
         make=getattr(torchvision.models, name),
@@ -157,6 +181,7 @@ NETWORKS = {
     ),
     "efficientnet_b0": efficientnet("efficientnet_b0"),
     "efficientnet_b4": efficientnet("efficientnet_b4"),
+    "efficientnet_lite0": without_squeeze("efficientnet_lite0"),
     "resnet18": resnet("resnet18"),
     "resnet50": resnet("resnet50"),
     "vgg16": Reference(
