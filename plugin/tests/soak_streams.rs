@@ -182,8 +182,13 @@ fn slope(samples: &[(f64, Held)], which: usize) -> f64 {
 }
 
 fn write_table(path: &Path, seconds: u64, samples: &[(f64, Held)]) {
+    let set: Vec<_> = ["MALLOC_ARENA_MAX", "G_SLICE"]
+        .iter()
+        .filter_map(|n| Some(format!("`{n}={}`", std::env::var(n).ok()?)))
+        .collect();
+    let memory = if set.is_empty() { "memory as GLib and glibc keep it".to_owned() } else { set.join(" and ") };
     let mut table = format!(
-        "{BEGIN}\n\n`tests/soak.sh --minutes {}`, on {} processors. The first third is left out: until then memory is still found.\n\n",
+        "{BEGIN}\n\n`tests/soak.sh --minutes {}`, on {} processors, with {memory}. The first third is left out: until then memory is still found.\n\n",
         (seconds as f64 / 60.0 * 10.0).round() / 10.0,
         std::thread::available_parallelism().map_or(1, usize::from)
     );
