@@ -30,34 +30,39 @@ unsafe extern "C" {
     fn __libc_memalign(alignment: usize, size: usize) -> *mut c_void;
 }
 
-// SAFETY (of all): the names of the C library's own, for this program and all that it loads; each hands on what it gets, so that what is
-// given is the C library's to take back.
+// The names of the C library's own, for this program and all that it loads; each hands on what it gets, so that what is given is the C
+// library's to take back.
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
     count();
+    // SAFETY: as asked for.
     unsafe { __libc_malloc(size) }
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn calloc(number: usize, size: usize) -> *mut c_void {
     count();
+    // SAFETY: as asked for.
     unsafe { __libc_calloc(number, size) }
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn realloc(pointer: *mut c_void, size: usize) -> *mut c_void {
     count();
+    // SAFETY: as asked for.
     unsafe { __libc_realloc(pointer, size) }
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn posix_memalign(pointer: *mut *mut c_void, alignment: usize, size: usize) -> c_int {
     count();
+    // SAFETY: as asked for.
     let found = unsafe { __libc_memalign(alignment, size) };
     if found.is_null() {
         return 12;
     }
+    // SAFETY: the caller says where it is to stand.
     unsafe { *pointer = found };
     0
 }
@@ -65,6 +70,7 @@ unsafe extern "C" fn posix_memalign(pointer: *mut *mut c_void, alignment: usize,
 #[unsafe(no_mangle)]
 unsafe extern "C" fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
     count();
+    // SAFETY: as asked for.
     unsafe { __libc_memalign(alignment, size) }
 }
 

@@ -305,7 +305,7 @@ fn a_model_that_is_set_while_playing_is_taken_at_the_next_start() {
     element.set_property("model", common::fragile_model(folder.path()).to_str().unwrap());
     let scores = Scores::from_buffer(&harness.push_and_pull(frame(None)).unwrap()).unwrap();
     assert_eq!(
-        (digest(&element), scores.by.sha256, scores.by.model.as_str()),
+        (digest(&element), scores.by.sha256.clone(), scores.by.model.as_str()),
         (before.clone(), before.clone(), "brightness")
     );
     element.set_state(gst::State::Ready).unwrap();

@@ -72,14 +72,17 @@ fn unfold(net: &Net, params: &mut Params, bytes: &[u8], path: &Path) -> Result<(
     let stored: HashMap<&str, &TensorProto> =
         graph.initializer.iter().map(|t| (t.name.as_deref().unwrap_or_default(), t)).collect();
     let find = |name: &str| -> Result<Tensor> {
-        let tensor = stored.get(name).ok_or_else(|| {
-            refused(format!("`{name}` is missing: it was not exported by this trainer, or of another `model.backbone`"))
-        })?;
-        decoded(tensor).ok_or_else(|| {
-            refused(format!(
-                "`{name}` does not hold 32-bit floats: take the file that was exported without quantization"
-            ))
-        })?
+        let quantized = || {
+            let problem = "does not hold 32-bit floats: take the file that was exported without quantization";
+            refused(format!("`{name}` {problem}"))
+        };
+        match stored.get(name) {
+            Some(tensor) => decoded(tensor).ok_or_else(quantized)?,
+            None if stored.contains_key(format!("{name}.q").as_str()) => Err(quantized()),
+            None => Err(refused(format!(
+                "`{name}` is missing: it was not exported by this trainer, or of another `model.backbone`"
+            ))),
+        }
     };
 
     let mut tensors: BTreeMap<String, Tensor> = BTreeMap::new();

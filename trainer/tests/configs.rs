@@ -39,7 +39,6 @@ fn every_example_can_be_used() {
         "regularized",
         "resnet18",
         "scorer",
-        "scorer_first",
         "synthesize",
         "vit_small",
         "xception",
