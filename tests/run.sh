@@ -13,7 +13,7 @@ step() {
 }
 
 step shellcheck --external-sources --check-sourced pipelines/*.sh pipelines/sample/make.sh packaging/*.sh \
-    tests/*.sh trainer/proof/*.sh .ci/run
+    tests/*.sh trainer/imagenet/*.sh trainer/proof/*.sh .ci/run
 step cargo fetch --locked --quiet
 step cargo fmt --all --check
 step cargo clippy --workspace --all-targets --locked --quiet -- --deny warnings

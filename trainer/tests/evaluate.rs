@@ -25,6 +25,11 @@ fn computed(run: &RunFolder) -> Vec<u64> {
     records.filter_map(|r| r["computed"].as_u64()).collect()
 }
 
+/// But for the rounding of another size of batch, or of another place in it.
+fn near(one: f64, other: f64) -> bool {
+    (one - other).abs() < 1e-5
+}
+
 #[test]
 fn what_was_scored_is_not_scored_again() {
     let temporary = tempfile::tempdir().unwrap();
@@ -59,15 +64,17 @@ fn what_was_scored_is_not_scored_again() {
     // Stopped in the middle of a line, it goes on after the last whole one.
     let lines: Vec<&str> = whole.split_inclusive('\n').collect();
     std::fs::write(&ledger, lines[..15].concat() + &lines[15][..7]).unwrap();
-    assert_eq!(evaluate(&table, &bundled("scorer"), Some(&run)).unwrap(), first);
-    assert_eq!(std::fs::read_to_string(&ledger).unwrap(), whole);
+    let resumed = evaluate(&table, &bundled("scorer"), Some(&run)).unwrap();
+    assert!(resumed.scores.iter().zip(&first.scores).all(|(a, b)| a.path == b.path && near(a.logit, b.logit)));
+    let mended = std::fs::read_to_string(&ledger).unwrap();
+    assert!(mended.starts_with(&lines[..15].concat()) && mended.lines().count() == lines.len(), "{mended}");
     assert_eq!(computed(&run), [20, 0, 6]);
 
     // Another picture is another set, which nothing kept belongs to; elsewhere it is the same set.
     std::fs::rename(&faces, temporary.path().join("moved")).unwrap();
     let faces = temporary.path().join("moved");
     let moved = Evaluate { sets: vec![set(&faces)], ..table.clone() };
-    assert_eq!(evaluate(&moved, &bundled("scorer"), Some(&run)).unwrap().evaluation, first.evaluation);
+    assert_eq!(evaluate(&moved, &bundled("scorer"), Some(&run)).unwrap().evaluation, resumed.evaluation);
     std::fs::copy(faces.join("real/s000_real.png"), faces.join("fake/s003_fake.png")).unwrap();
     let other = evaluate(&moved, &bundled("scorer"), Some(&run)).unwrap();
     assert_ne!(other.evaluation.sets[0].sha256, first.evaluation.sets[0].sha256);
@@ -121,7 +128,7 @@ fn faces_of_videos_are_looked_for_in_frames_and_judged_together() {
     // The same video twice: equal scores, different frames.
     let logits: Vec<f64> = found.scores.iter().map(|r| r.logit).collect();
     let (one, other) = logits.split_at(2);
-    assert!(one == other && one[0] != one[1]);
+    assert!(one.iter().zip(other).all(|(a, b)| near(*a, *b)) && !near(one[0], one[1]), "{logits:?}");
     assert!(found.scores.windows(2).take(1).all(|w| w[0].frame < w[1].frame));
     // Mistakes are frames of it, with pictures.
     let drawn = result.drawn.as_ref().unwrap();
