@@ -141,7 +141,7 @@ def without_squeeze(name):
     return dataclasses.replace(
         efficientnet("efficientnet_b0"),
         make=make,
-        gradients=("features.0.0.weight", "features.2.0.block.2.1.bias", "features.4.1.block.1.1.weight", "features.8.0.weight"),
+        gradients=("features.0.0.weight", "features.4.1.block.1.1.weight", "features.8.0.weight"),
         timm=name,
     )
 
