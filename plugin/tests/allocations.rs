@@ -60,7 +60,7 @@ unsafe extern "C" fn posix_memalign(pointer: *mut *mut c_void, alignment: usize,
     // SAFETY: as asked for.
     let found = unsafe { __libc_memalign(alignment, size) };
     if found.is_null() {
-        return 12;
+        return libc::ENOMEM;
     }
     // SAFETY: the caller says where it is to stand.
     unsafe { *pointer = found };
