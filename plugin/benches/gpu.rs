@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use deepfake_scoring::model::Model;
 use deepfake_scoring::score::Scorer;
-use deepfake_scoring::session::{Provider, SessionOptions};
+use deepfake_scoring::session::{Bind, Provider, SessionOptions};
 use gst::prelude::*;
 use gstdeepfake::meta::Scores;
 
@@ -62,10 +62,10 @@ fn in_use() -> Option<f64> {
 
 /// The same faces by both, and how many of them a second.
 fn faces(model: &Model, provider: Provider) -> Result<Vec<String>> {
-    let open = |provider, threads| {
-        Scorer::new(model, None, &SessionOptions { provider, threads, ..SessionOptions::default() })
-    };
-    let (mut cpu, mut gpu) = (open(Provider::Cpu, 1)?, open(provider, 1)?);
+    let open =
+        |provider, bind| Scorer::new(model, None, &SessionOptions { provider, bind, ..SessionOptions::default() });
+    let (mut cpu, mut gpu) = (open(Provider::Cpu, Bind::Never)?, open(provider, Bind::Always)?);
+    let mut unbound = open(provider, Bind::Never)?;
     if gpu.provider() != provider {
         return Err(format!("{provider} was asked for, {} runs", gpu.provider()).into());
     }
@@ -86,12 +86,12 @@ fn faces(model: &Model, provider: Provider) -> Result<Vec<String>> {
     let mut lines = vec![
         format!("{FACES} faces on both: logits differ by at most {worst:.1e}."),
         String::new(),
-        format!("| faces a run | {provider}, faces a second | CPU, one thread | |"),
-        "| --- | --- | --- | --- |".to_owned(),
+        format!("| faces a run | {provider}, faces a second | CPU, one thread | | {provider}, nothing bound |"),
+        "| --- | --- | --- | --- | --- |".to_owned(),
     ];
     for batch in BATCHES {
-        let (ours, theirs) = (pace(&mut gpu, batch)?, pace(&mut cpu, batch)?);
-        lines.push(format!("| {batch} | {ours:.0} | {theirs:.0} | {:.1} times |", ours / theirs));
+        let (ours, theirs, plain) = (pace(&mut gpu, batch)?, pace(&mut cpu, batch)?, pace(&mut unbound, batch)?);
+        lines.push(format!("| {batch} | {ours:.0} | {theirs:.0} | {:.1} times | {plain:.0} |", ours / theirs));
     }
     lines.push(String::new());
     Ok(lines)

@@ -5,13 +5,8 @@ use deepfake_scoring::score::NotScored;
 use deepfake_scoring::verdict::Verdict;
 use gst::prelude::*;
 
+mod memory;
 mod results;
-
-/// Resident bytes of this process.
-fn resident() -> u64 {
-    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
-    text.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
-}
 
 /// Faces that move, come and go, with scores that change.
 fn scores(frame: u64) -> gstdeepfake::meta::Scores {
@@ -45,7 +40,7 @@ fn thousands_of_frames_leave_nothing_behind() {
     records.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
         let count = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
         if count == WARM_UP || count == FRAMES {
-            tell.send(resident()).unwrap();
+            tell.send(memory::resident()).unwrap();
         }
         gst::PadProbeReturn::Ok
     });
@@ -54,7 +49,7 @@ fn thousands_of_frames_leave_nothing_behind() {
     let (before, after) = (seen.recv().unwrap(), seen.recv().unwrap());
     pipeline.set_state(gst::State::Null).unwrap();
     // 500 bytes a frame would be seen.
-    assert!(after < before + 1_000_000, "{before} bytes after {WARM_UP} frames, {after} after {FRAMES}");
+    assert!(after < before + 1e6, "{before} bytes after {WARM_UP} frames, {after} after {FRAMES}");
     drop((pipeline, records));
     assert!(weak.upgrade().is_none());
 }

@@ -10,6 +10,7 @@ use deepfake_scoring::onnx::{AttributeProto, NodeProto, TensorProto};
 use gst::prelude::*;
 
 mod common;
+mod memory;
 
 use common::{brightness_model, init, mean, write_model};
 
@@ -139,37 +140,8 @@ type Held = [f64; HELD.len()];
 /// What this process holds. Resident is what it has of the machine, allocated what somebody asked for and has not given back: what the
 /// one grows by and not the other is kept by the allocator.
 fn holds() -> Held {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    let pages: f64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
     let entries = |folder: &str| std::fs::read_dir(folder).unwrap().count() as f64;
-    [pages * 4.0, allocated(&malloc_info()) / 1024.0, entries("/proc/self/fd"), entries("/proc/self/task")]
-}
-
-/// What glibc tells of all its arenas.
-fn malloc_info() -> String {
-    let (mut text, mut size) = (std::ptr::null_mut(), 0);
-    // SAFETY: the stream writes to `text`, whose bytes are there up to `size` once it is closed, and are ours to free.
-    unsafe {
-        let stream = libc::open_memstream(&raw mut text, &raw mut size);
-        assert!(!stream.is_null() && libc::malloc_info(0, stream) == 0 && libc::fclose(stream) == 0);
-        let info = String::from_utf8_lossy(std::slice::from_raw_parts(text.cast(), size)).into_owned();
-        libc::free(text.cast());
-        info
-    }
-}
-
-/// Bytes in use: what the arenas have, less what is free in them, and what has pages of its own.
-fn allocated(info: &str) -> f64 {
-    // The totals of all arenas come last.
-    let totals = info.rsplit("</heap>").next().unwrap();
-    let size = |line: &str| -> f64 {
-        let (_, rest) = totals.split_once(line).unwrap_or_else(|| panic!("{line} in {totals}"));
-        let (_, rest) = rest.split_once("size=\"").unwrap();
-        rest.split('"').next().unwrap().parse().unwrap()
-    };
-    size("<system type=\"current\"") + size("<total type=\"mmap\"")
-        - size("<total type=\"fast\"")
-        - size("<total type=\"rest\"")
+    [memory::resident() / 1024.0, memory::allocated() / 1024.0, entries("/proc/self/fd"), entries("/proc/self/task")]
 }
 
 /// Of a line through the samples, by least squares: a minute's growth.

@@ -13,6 +13,7 @@
 
 #![warn(clippy::unwrap_used)]
 
+mod binding;
 pub mod contract;
 pub mod crop;
 pub mod engine;

@@ -10,6 +10,7 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{Outlet, TensorElementType, TensorRef};
 use thiserror::Error;
 
+use crate::binding::{Bindings, Place};
 pub use crate::interrupt::RunOptions;
 use crate::model::Model;
 use crate::runtime::{RuntimeError, environment};
@@ -71,11 +72,26 @@ pub struct SessionOptions {
     pub lease: Option<Lease>,
     /// A folder in which TensorRT keeps its engines.
     pub engine_cache: Option<PathBuf>,
+    /// Whether inputs and outputs are bound ([`Session::is_bound`]).
+    pub bind: Bind,
+}
+
+/// Whether a graph's input and outputs are bound to memory that stays (ONNX Runtime's I/O binding).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bind {
+    /// To page-locked memory where a GPU runs the model and has any, which spares its copies a detour. On the CPU nothing is to be
+    /// copied.
+    #[default]
+    Auto,
+    /// Never.
+    Never,
+    /// Always, on the CPU to ordinary memory: the same code, for comparison.
+    Always,
 }
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        Self { provider: Provider::Auto, device_id: 0, threads: 1, lease: None, engine_cache: None }
+        Self { provider: Provider::Auto, device_id: 0, threads: 1, lease: None, engine_cache: None, bind: Bind::Auto }
     }
 }
 
@@ -165,6 +181,8 @@ impl fmt::Display for TensorInfo {
 
 /// A loaded model with one input of 32-bit floats. It belongs to one worker.
 pub struct Session {
+    // What is bound is the session's: it goes first.
+    bindings: Option<Bindings>,
     inner: ort::session::Session,
     model: Model,
     input: TensorInfo,
@@ -219,7 +237,9 @@ impl Session {
                 problem: format!("its input {input} is not a tensor of 32-bit floats"),
             });
         }
-        Ok(Self { inner, model: model.clone(), input, outputs, provider, fallback, lease: options.lease.clone() })
+        let bindings = bindings(model, &inner, options, provider)?;
+        let (model, lease) = (model.clone(), options.lease.clone());
+        Ok(Self { bindings, inner, model, input, outputs, provider, fallback, lease })
     }
 
     /// The model that is run.
@@ -242,6 +262,11 @@ impl Session {
         self.lease.as_ref().map_or(1, Lease::threads)
     }
 
+    /// Whether its input and outputs are bound: on a GPU, whether copies go through page-locked memory.
+    pub fn is_bound(&self) -> bool {
+        self.bindings.is_some()
+    }
+
     /// The graph's one input.
     pub fn input(&self) -> &TensorInfo {
         &self.input
@@ -258,11 +283,7 @@ impl Session {
     ///
     /// Where shape and length disagree, the graph does not take the shape, or the run fails.
     pub fn run(&mut self, shape: &[usize], input: &[f32]) -> Result<Outputs<'_>, SessionError> {
-        let name = self.model.name();
-        let failed = |e: ort::Error| SessionError::Run { model: name.to_owned(), problem: e.to_string() };
-        let input = TensorRef::from_array_view((shape, input)).map_err(failed)?;
-        let values = self.inner.run(ort::inputs![input]).map_err(failed)?;
-        Ok(Outputs { values, infos: &self.outputs, model: name })
+        self.run_with(shape, input, None)
     }
 
     /// As [`Session::run`], ended early, with an error, by [`RunOptions::terminate`] from another thread.
@@ -276,11 +297,25 @@ impl Session {
         input: &[f32],
         options: &'s RunOptions,
     ) -> Result<Outputs<'s>, SessionError> {
+        self.run_with(shape, input, Some(options))
+    }
+
+    fn run_with<'s>(
+        &'s mut self,
+        shape: &[usize],
+        input: &[f32],
+        options: Option<&'s RunOptions>,
+    ) -> Result<Outputs<'s>, SessionError> {
         let name = self.model.name();
         let failed = |e: ort::Error| SessionError::Run { model: name.to_owned(), problem: e.to_string() };
-        let input = TensorRef::from_array_view((shape, input)).map_err(failed)?;
-        let values = self.inner.run_with_options(ort::inputs![input], options.inner()).map_err(failed)?;
-        Ok(Outputs { values, infos: &self.outputs, model: name })
+        // Sees to it that shape and length agree.
+        let tensor = TensorRef::from_array_view((shape, input)).map_err(failed)?;
+        let values = match (&mut self.bindings, options) {
+            (Some(bindings), options) => bindings.run(&mut self.inner, shape, input, options),
+            (None, Some(options)) => self.inner.run_with_options(ort::inputs![tensor], options.inner()),
+            (None, None) => self.inner.run(ort::inputs![tensor]),
+        };
+        Ok(Outputs { values: values.map_err(failed)?, infos: &self.outputs, model: name })
     }
 }
 
@@ -305,6 +340,28 @@ impl Outputs<'_> {
             .try_extract_tensor::<f32>()
             .map_err(|e| wrong(format!("its output {info} is not a tensor of 32-bit floats: {e}")))?;
         Ok((shape, data))
+    }
+}
+
+/// What a session's input and outputs are bound to, if they are.
+fn bindings(
+    model: &Model,
+    session: &ort::session::Session,
+    options: &SessionOptions,
+    provider: Provider,
+) -> Result<Option<Bindings>, SessionError> {
+    let place = match (options.bind, provider) {
+        (Bind::Never, _) | (Bind::Auto, Provider::Auto | Provider::Cpu) => return Ok(None),
+        (Bind::Always, Provider::Auto | Provider::Cpu) => Place::Cpu,
+        (_, Provider::Cuda | Provider::TensorRt) => Place::CudaPinned(options.device_id),
+    };
+    match Bindings::new(session, place) {
+        Ok(bindings) => Ok(Some(bindings)),
+        Err(e) if options.bind == Bind::Auto => {
+            tracing::warn!("{}: copies to the GPU go through ordinary memory: {e}", model.name());
+            Ok(None)
+        }
+        Err(e) => Err(SessionError::Provider { provider, problem: format!("no memory to bind: {e}") }),
     }
 }
 

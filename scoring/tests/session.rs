@@ -2,7 +2,7 @@
 
 use deepfake_scoring::model::Model;
 use deepfake_scoring::onnx::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto, ValueInfoProto};
-use deepfake_scoring::session::{Provider, Session, SessionError, SessionOptions};
+use deepfake_scoring::session::{Bind, Provider, RunOptions, Session, SessionError, SessionOptions};
 use prost::Message;
 
 fn model(node: NodeProto, inputs: &[&str]) -> Model {
@@ -40,6 +40,31 @@ fn a_graph_runs_at_any_batch_size() {
     }
     assert!(matches!(session.run(&[1, 4], &[0.0; 4]), Err(SessionError::Run { .. })));
     assert!(matches!(session.run(&[2, 3], &[0.0; 4]), Err(SessionError::Run { .. })));
+}
+
+#[test]
+fn what_is_bound_gives_what_else_is_copied() {
+    let model = model(NodeProto::new("Neg", &["x"], &["y"], vec![]), &["x"]);
+    let mut plain = Session::new(&model, &cpu()).unwrap();
+    let mut bound = Session::new(&model, &SessionOptions { bind: Bind::Always, ..cpu() }).unwrap();
+    assert_eq!((plain.is_bound(), bound.is_bound()), (false, true), "on the CPU only where it is asked for");
+    let options = RunOptions::new().unwrap();
+    // More shapes than are kept, each with other numbers when it comes again.
+    for round in 0..3_u8 {
+        for n in 1..=12 {
+            let x: Vec<f32> = (0..n * 3).map(|v| v as f32 + f32::from(round)).collect();
+            let expected = plain.run(&[n, 3], &x).unwrap().get(0).unwrap().1.to_vec();
+            let outputs = bound.run_until(&[n, 3], &x, &options).unwrap();
+            let (shape, y) = outputs.get(0).unwrap();
+            assert_eq!((shape, y), (&[n as i64, 3][..], &expected[..]), "round {round}");
+            assert!(matches!(outputs.get(1), Err(SessionError::Signature { .. })));
+        }
+    }
+    assert!(matches!(bound.run(&[1, 4], &[0.0; 4]), Err(SessionError::Run { .. })));
+    assert!(matches!(bound.run(&[2, 3], &[0.0; 4]), Err(SessionError::Run { .. })));
+    options.terminate().unwrap();
+    assert!(matches!(bound.run_until(&[1, 3], &[0.0; 3], &options), Err(SessionError::Run { .. })));
+    assert_eq!(bound.run(&[1, 3], &[1.0; 3]).unwrap().get(0).unwrap().1, [-1.0; 3], "and goes on");
 }
 
 #[test]

@@ -75,6 +75,35 @@ fn continuous_integration_runs_the_tests_as_the_readme_says() {
     assert!(ci.lines().any(|line| line == TESTS), "{ci}");
 }
 
+/// Files below a folder, without what is built or fetched.
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let built = path.file_name().is_some_and(|n| ["target", ".deps", ".cache", ".git", "runs"].map(Into::into).contains(&n));
+        match path.is_dir() {
+            true if !built => files(&path, found),
+            true => {}
+            false => found.push(path),
+        }
+    }
+}
+
+#[test]
+fn what_says_how_it_is_run_can_be_run() {
+    use std::io::Read;
+    use std::os::unix::fs::PermissionsExt;
+    let mut all = vec![];
+    files(&root(), &mut all);
+    let is_script = |path: &PathBuf| {
+        let mut first = [0; 3];
+        std::fs::File::open(path).unwrap().read_exact(&mut first).is_ok_and(|()| first == *b"#!/")
+    };
+    let scripts: Vec<_> = all.into_iter().filter(is_script).collect();
+    assert!(scripts.contains(&root().join(TESTS)) && scripts.contains(&root().join("trainer/proof/data.sh")));
+    let barred: Vec<_> = scripts.iter().filter(|p| p.metadata().unwrap().permissions().mode() & 0o111 != 0o111).collect();
+    assert!(barred.is_empty(), "not executable: {barred:?}");
+}
+
 #[test]
 fn blocks_of_other_languages_are_left_out() {
     assert_eq!(blocks("a\n```sh\nb\nc\n```\n```text\nd\n```\n```sh\ne\n```\n"), ["b\nc", "e"]);

@@ -452,7 +452,8 @@ impl DeepfakeJson {
                 // Flushing may overtake the pad's own end.
                 if self.json.is_active() {
                     self.outbox.start();
-                    if let Err(error) = self.start_task() {
+                    // A task that is only paused would be gone on with, and the new one's closure kept for good by nobody.
+                    if let Err(error) = self.json.stop_task().map_err(Into::into).and_then(|()| self.start_task()) {
                         error.log();
                         return false;
                     }

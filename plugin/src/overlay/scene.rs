@@ -108,10 +108,18 @@ impl Painter {
         }
         let now = self.scenes;
         self.heats.retain(|_, heat| heat.scene == now);
-        if self.labels.len() > SPARE_LABELS + faces.len() {
-            self.labels.retain(|_, (_, scene)| *scene == now);
-        }
+        self.forget(SPARE_LABELS + faces.len());
         Ok(shapes)
+    }
+
+    /// Keeps at most so many labels, those that were seen last. One goes for one that comes: were all let go at once, they would be drawn
+    /// again at once, and the memory in use would swing by what they take.
+    fn forget(&mut self, most: usize) {
+        while self.labels.len() > most
+            && let Some(oldest) = self.labels.values().map(|(_, scene)| *scene).min()
+        {
+            self.labels.retain(|_, (_, scene)| *scene != oldest);
+        }
     }
 
     /// The unit of all sizes: the shorter side of the frame.
@@ -376,7 +384,12 @@ mod tests {
         for track in 0..1000 {
             painter.scene(&scores(vec![face(track, Rect::new(0.2, 0.3, 0.3, 0.2))]), &STYLE).unwrap();
         }
-        assert!(painter.labels.len() <= SPARE_LABELS + 1 && painter.heats.len() == 1);
+        // Of a track each, the last ones.
+        let kept = |painter: &Painter| painter.labels.values().map(|(_, scene)| *scene).min();
+        assert_eq!((painter.labels.len(), painter.heats.len()), (SPARE_LABELS + 1, 1));
+        assert_eq!(kept(&painter), Some(1000 - SPARE_LABELS as u64));
+        painter.scene(&scores(vec![face(0, Rect::new(0.2, 0.3, 0.3, 0.2))]), &STYLE).unwrap();
+        assert_eq!((painter.labels.len(), kept(&painter)), (SPARE_LABELS + 1, Some(1001 - SPARE_LABELS as u64)));
     }
 
     #[test]

@@ -461,6 +461,7 @@ impl Settings {
                 threads: self.threads as usize,
                 lease: None,
                 engine_cache: self.engine_cache.clone(),
+                bind: session::Bind::Auto,
             },
             face_source: match self.face_source {
                 FaceSource::Auto => engine::FaceSource::Auto,

@@ -35,7 +35,8 @@ impl Terms {
             Some(contract) => contract.clone(),
             None => Contract::from_metadata(model.metadata())?.unwrap_or_default(),
         };
-        let SessionOptions { provider, device_id, threads, engine_cache, lease: _ } = options;
+        // How numbers are copied does not change them.
+        let SessionOptions { provider, device_id, threads, engine_cache, lease: _, bind: _ } = options;
         let cache = engine_cache.as_ref().map_or_else(|| "none".to_owned(), |folder| folder.display().to_string());
         let mut terms = vec![
             // A file by another name is the same model.

@@ -34,7 +34,7 @@ pub use input::{Crop, Grow, Input};
 pub use localize::{Cam, Fusion, Localize};
 pub use model::Model;
 pub use optim::{Method, Optim, Precision};
-pub use proof::{Arm, Change, Direction, Proof, Trial};
+pub use proof::{Arm, Direction, Network, Proof, Trial};
 pub use regularize::{Fill, PairMap, Regularization, Regularize};
 pub use run::{DeviceChoice, Run};
 pub use set::{Compression, Set, SetKind};

@@ -29,8 +29,8 @@ pub struct Proof {
     pub base: Table,
     /// What is learned from and measured on.
     pub directions: Vec<Direction>,
-    /// Which networks.
-    pub backbones: Vec<Change>,
+    /// Which networks, each in some or all of the directions.
+    pub backbones: Vec<Network>,
     /// What is compared: all others with the first.
     pub arms: Vec<Arm>,
     /// An arm that the others are compared with as well: what does as much without the idea that is tried. Default: none.
@@ -57,12 +57,15 @@ pub struct Direction {
     pub set: Table,
 }
 
-/// A change of the configuration.
+/// A network, and how it is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Change {
-    /// As tables call it.
+pub struct Network {
+    /// As tables call it. Two may have one name if no direction has both: what suits a network may hinge on the direction.
     pub name: String,
+    /// Only in these directions. Default: in all.
+    #[serde(default)]
+    pub directions: Vec<String>,
     /// The change.
     #[serde(default)]
     pub set: Table,
@@ -120,7 +123,7 @@ impl Proof {
         proof.check()?;
         let mut trials = Vec::new();
         for direction in &proof.directions {
-            for backbone in &proof.backbones {
+            for backbone in proof.networks(direction) {
                 for arm in proof.arms.iter().filter(|a| a.is_in(&direction.name, &backbone.name)) {
                     for &seed in &proof.seeds {
                         let config = proof.config(path, direction, backbone, arm, seed)?;
@@ -143,7 +146,12 @@ impl Proof {
         self.arms.first().map_or("", |a| &a.name)
     }
 
-    fn config(&self, path: &Path, direction: &Direction, backbone: &Change, arm: &Arm, seed: u64) -> Result<Config> {
+    /// The networks that are trained in a direction.
+    pub fn networks(&self, direction: &Direction) -> impl Iterator<Item = &Network> {
+        self.backbones.iter().filter(|b| named(&b.directions, &direction.name))
+    }
+
+    fn config(&self, path: &Path, direction: &Direction, backbone: &Network, arm: &Arm, seed: u64) -> Result<Config> {
         let mut table = self.base.clone();
         for change in [&direction.set, &backbone.set, &arm.set] {
             merge(&mut table, change);
@@ -183,11 +191,18 @@ impl Proof {
             }
         }
         names("directions", self.directions.iter().map(|d| &d.name))?;
-        names("backbones", self.backbones.iter().map(|b| &b.name))?;
         names("arms", self.arms.iter().map(|a| &a.name))?;
+        for direction in &self.directions {
+            names("backbones", self.networks(direction).map(|b| &b.name))?;
+        }
         let all: BTreeSet<&String> =
             self.directions.iter().map(|d| &d.name).chain(self.backbones.iter().map(|b| &b.name)).collect();
         let unknown = |a: &Arm| a.directions.iter().chain(&a.backbones).find(|n| !all.contains(n)).cloned();
+        let mut of_backbones = self.backbones.iter().flat_map(|b| &b.directions);
+        let stranger = of_backbones.find(|n| !self.directions.iter().any(|d| d.name == **n));
+        if let Some(name) = stranger {
+            return wrong("backbones", &format!("has one for `{name}`, which is no direction"));
+        }
         if let Some(name) = self.arms.iter().find_map(unknown) {
             return wrong("arms", &format!("is for `{name}`, which is no direction and no backbone"));
         }
@@ -214,9 +229,13 @@ impl Proof {
 impl Arm {
     /// Whether it is trained in that direction with that backbone.
     pub fn is_in(&self, direction: &str, backbone: &str) -> bool {
-        let named = |list: &[String], name: &str| list.is_empty() || list.iter().any(|n| n == name);
         named(&self.directions, direction) && named(&self.backbones, backbone)
     }
+}
+
+/// Whether a list that stands for all where it is empty has a name.
+fn named(list: &[String], name: &str) -> bool {
+    list.is_empty() || list.iter().any(|n| n == name)
 }
 
 fn too_large() -> Error {

@@ -48,7 +48,7 @@ pub fn page(proof: &Proof, trials: &[Trial], results: &Results, folder: &str) ->
     let first_seed = proof.seeds.first().copied().unwrap_or_default();
     let mut tables = Vec::new();
     for direction in &proof.directions {
-        for backbone in &proof.backbones {
+        for backbone in proof.networks(direction) {
             tables.push(table(proof, direction, &backbone.name, trials, results, first_seed)?);
         }
     }
