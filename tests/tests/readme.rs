@@ -79,7 +79,9 @@ fn continuous_integration_runs_the_tests_as_the_readme_says() {
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        let built = path.file_name().is_some_and(|n| ["target", ".deps", ".cache", ".git", "runs"].map(Into::into).contains(&n));
+        let built = path
+            .file_name()
+            .is_some_and(|n| ["target", ".deps", ".cache", ".git", "runs"].map(Into::into).contains(&n));
         match path.is_dir() {
             true if !built => files(&path, found),
             true => {}
@@ -100,7 +102,8 @@ fn what_says_how_it_is_run_can_be_run() {
     };
     let scripts: Vec<_> = all.into_iter().filter(is_script).collect();
     assert!(scripts.contains(&root().join(TESTS)) && scripts.contains(&root().join("trainer/proof/data.sh")));
-    let barred: Vec<_> = scripts.iter().filter(|p| p.metadata().unwrap().permissions().mode() & 0o111 != 0o111).collect();
+    let barred: Vec<_> =
+        scripts.iter().filter(|p| p.metadata().unwrap().permissions().mode() & 0o111 != 0o111).collect();
     assert!(barred.is_empty(), "not executable: {barred:?}");
 }
 
