@@ -154,11 +154,11 @@ fn slope(samples: &[(f64, Held)], which: usize) -> f64 {
 }
 
 fn write_table(path: &Path, seconds: u64, samples: &[(f64, Held)]) {
-    let set: Vec<_> = ["MALLOC_ARENA_MAX", "G_SLICE"]
+    let set: Vec<_> = ["MALLOC_ARENA_MAX", "G_SLICE", "GLIBC_TUNABLES"]
         .iter()
-        .filter_map(|n| Some(format!("`{n}={}`", std::env::var(n).ok()?)))
+        .filter_map(|n| Some(format!("`{n}={}`", std::env::var(n).ok().filter(|v| !v.is_empty())?)))
         .collect();
-    let memory = if set.is_empty() { "memory as GLib and glibc keep it".to_owned() } else { set.join(" and ") };
+    let memory = if set.is_empty() { "memory as GLib and glibc keep it".to_owned() } else { set.join(", ") };
     let mut table = format!(
         "{BEGIN}\n\n`tests/soak.sh --minutes {}`, on {} processors, with {memory}. The first third is left out: until then memory is still found.\n\n",
         (seconds as f64 / 60.0 * 10.0).round() / 10.0,

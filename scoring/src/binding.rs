@@ -1,5 +1,5 @@
-//! Inputs and outputs that are bound to a graph, in memory that copies to and from a GPU need not stage first (ONNX Runtime's I/O
-//! binding, in page-locked memory).
+//! A graph's input and outputs bound to memory of our choice (ONNX Runtime's I/O binding): on a GPU to page-locked memory, which the
+//! driver copies from and to without a detour.
 
 use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::{IoBinding, Session, SessionOutputs};
@@ -7,17 +7,15 @@ use ort::value::Tensor;
 
 use crate::interrupt::RunOptions;
 
-/// Shapes that are kept. A scorer has six sizes of batch; a detector's picture changes with the video's size, and what was bound for the
-/// one before is let go.
+/// Shapes that are kept. A scorer has six sizes of batch; a detector's picture changes with the video's size.
 const MOST: usize = 8;
 
 /// Where bound tensors lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Ordinary memory, which the CPU's operators use as it is.
+    /// Ordinary memory.
     Cpu,
-    /// Page-locked memory of the CUDA provider for that GPU: it is copied from while the CPU goes on.
-    #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
+    /// Page-locked memory of the CUDA provider, for that GPU.
     CudaPinned(i32),
 }
 
@@ -39,22 +37,26 @@ struct Bound {
 
 /// The bound tensors of a session, one for each shape that it was run with of late.
 pub(crate) struct Bindings {
-    place: Place,
     allocator: Allocator,
-    /// The one that was made last stands last.
+    outputs: MemoryInfo<'static>,
+    /// The one that was used last stands last.
     bound: Vec<Bound>,
 }
 
 impl Bindings {
-    /// None yet; fails where the session has no such memory.
+    /// None yet.
+    ///
+    /// # Errors
+    ///
+    /// Where the session has no such memory.
     pub(crate) fn new(session: &Session, place: Place) -> ort::Result<Self> {
         let allocator = Allocator::new(session, place.memory(MemoryType::CPUInput)?)?;
         // What cannot be had is to be found now, not at the first frame.
         drop(Tensor::<f32>::new(&allocator, [1_usize])?);
-        Ok(Self { place, allocator, bound: Vec::with_capacity(MOST) })
+        Ok(Self { allocator, outputs: place.memory(MemoryType::CPUOutput)?, bound: Vec::with_capacity(MOST) })
     }
 
-    /// Runs the graph on numbers of that shape, whose count must be right. The outputs are overwritten by the next run.
+    /// Runs the graph on numbers of that shape, whose count must be right.
     pub(crate) fn run<'b>(
         &'b mut self,
         session: &'b mut Session,
@@ -62,35 +64,35 @@ impl Bindings {
         numbers: &[f32],
         options: Option<&RunOptions>,
     ) -> ort::Result<SessionOutputs<'b>> {
-        let at = match self.bound.iter().position(|b| b.shape == shape) {
-            Some(at) => at,
-            None => {
-                let new = self.bind(session, shape)?;
-                if self.bound.len() == MOST {
-                    self.bound.remove(0);
-                }
-                self.bound.push(new);
-                self.bound.len() - 1
-            }
+        let known = self.bound.iter().position(|b| b.shape == shape).map(|at| self.bound.remove(at));
+        let mut bound = match known {
+            Some(bound) => bound,
+            None => self.bind(session, shape)?,
         };
-        let Bound { input, binding, .. } = &mut self.bound[at];
-        input.try_extract_tensor_mut::<f32>()?.1.copy_from_slice(numbers);
-        // Binding is what copies to the GPU.
-        let name = session.inputs()[0].name().to_owned();
-        binding.bind_input(name, input)?;
+        bound.input.try_extract_tensor_mut::<f32>()?.1.copy_from_slice(numbers);
+        // This is what copies to a GPU.
+        bound.binding.bind_input(session.inputs()[0].name(), &bound.input)?;
+        bound.binding.synchronize_inputs()?;
+        for output in session.outputs() {
+            // Anew for each run: else it would have to be as large as last time, and some depend on what is in the picture.
+            bound.binding.bind_output_to_device(output.name(), &self.outputs)?;
+        }
+        if self.bound.len() == MOST {
+            self.bound.remove(0);
+        }
+        self.bound.push(bound);
+        let bound = &self.bound[self.bound.len() - 1];
         match options {
-            Some(options) => session.run_binding_with_options(binding, options.inner()),
-            None => session.run_binding(binding),
+            Some(options) => session.run_binding_with_options(&bound.binding, options.inner()),
+            None => session.run_binding(&bound.binding),
         }
     }
 
     fn bind(&self, session: &Session, shape: &[usize]) -> ort::Result<Bound> {
-        let mut binding = session.create_binding()?;
-        let memory = self.place.memory(MemoryType::CPUOutput)?;
-        for output in session.outputs() {
-            // Their sizes are the graph's own business.
-            binding.bind_output_to_device(output.name(), &memory)?;
-        }
-        Ok(Bound { shape: shape.to_vec(), input: Tensor::new(&self.allocator, shape)?, binding })
+        Ok(Bound {
+            shape: shape.to_vec(),
+            input: Tensor::new(&self.allocator, shape)?,
+            binding: session.create_binding()?,
+        })
     }
 }

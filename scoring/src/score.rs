@@ -136,8 +136,6 @@ pub struct Card {
     pub fallback: Option<String>,
     /// Threads that work on one operator, the caller's among them.
     pub threads: usize,
-    /// Whether copies to and from a GPU go through page-locked memory, see [`Session::is_bound`].
-    pub bound: bool,
 }
 
 impl Card {
@@ -212,7 +210,6 @@ impl Scorer {
             provider: session.provider(),
             fallback: session.fallback().map(str::to_owned),
             threads: session.threads(),
-            bound: session.is_bound(),
         };
         let mut scorer = Self { session, card, score, map: None, batches, crops: vec![], logits: vec![], maps: vec![] };
         scorer.probe()?;

@@ -72,26 +72,14 @@ pub struct SessionOptions {
     pub lease: Option<Lease>,
     /// A folder in which TensorRT keeps its engines.
     pub engine_cache: Option<PathBuf>,
-    /// Whether inputs and outputs are bound ([`Session::is_bound`]).
-    pub bind: Bind,
-}
-
-/// Whether a graph's input and outputs are bound to memory that stays (ONNX Runtime's I/O binding).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Bind {
-    /// To page-locked memory where a GPU runs the model and has any, which spares its copies a detour. On the CPU nothing is to be
-    /// copied.
-    #[default]
-    Auto,
-    /// Never.
-    Never,
-    /// Always, on the CPU to ordinary memory: the same code, for comparison.
-    Always,
+    /// Binds inputs and outputs (ONNX Runtime's I/O binding): with a GPU to page-locked memory, on the CPU to ordinary memory, which
+    /// is for comparison only. Off, as nobody has measured yet whether it helps.
+    pub bind: bool,
 }
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        Self { provider: Provider::Auto, device_id: 0, threads: 1, lease: None, engine_cache: None, bind: Bind::Auto }
+        Self { provider: Provider::Auto, device_id: 0, threads: 1, lease: None, engine_cache: None, bind: false }
     }
 }
 
@@ -237,7 +225,13 @@ impl Session {
                 problem: format!("its input {input} is not a tensor of 32-bit floats"),
             });
         }
-        let bindings = bindings(model, &inner, options, provider)?;
+        let place = match provider {
+            Provider::Auto | Provider::Cpu => Place::Cpu,
+            Provider::Cuda | Provider::TensorRt => Place::CudaPinned(options.device_id),
+        };
+        let bindings = options.bind.then(|| Bindings::new(&inner, place)).transpose();
+        let bindings =
+            bindings.map_err(|e| SessionError::Provider { provider, problem: format!("no memory to bind: {e}") })?;
         let (model, lease) = (model.clone(), options.lease.clone());
         Ok(Self { bindings, inner, model, input, outputs, provider, fallback, lease })
     }
@@ -260,11 +254,6 @@ impl Session {
     /// Threads that work on one operator, the caller's among them.
     pub fn threads(&self) -> usize {
         self.lease.as_ref().map_or(1, Lease::threads)
-    }
-
-    /// Whether its input and outputs are bound: on a GPU, whether copies go through page-locked memory.
-    pub fn is_bound(&self) -> bool {
-        self.bindings.is_some()
     }
 
     /// The graph's one input.
@@ -340,28 +329,6 @@ impl Outputs<'_> {
             .try_extract_tensor::<f32>()
             .map_err(|e| wrong(format!("its output {info} is not a tensor of 32-bit floats: {e}")))?;
         Ok((shape, data))
-    }
-}
-
-/// What a session's input and outputs are bound to, if they are.
-fn bindings(
-    model: &Model,
-    session: &ort::session::Session,
-    options: &SessionOptions,
-    provider: Provider,
-) -> Result<Option<Bindings>, SessionError> {
-    let place = match (options.bind, provider) {
-        (Bind::Never, _) | (Bind::Auto, Provider::Auto | Provider::Cpu) => return Ok(None),
-        (Bind::Always, Provider::Auto | Provider::Cpu) => Place::Cpu,
-        (_, Provider::Cuda | Provider::TensorRt) => Place::CudaPinned(options.device_id),
-    };
-    match Bindings::new(session, place) {
-        Ok(bindings) => Ok(Some(bindings)),
-        Err(e) if options.bind == Bind::Auto => {
-            tracing::warn!("{}: copies to the GPU go through ordinary memory: {e}", model.name());
-            Ok(None)
-        }
-        Err(e) => Err(SessionError::Provider { provider, problem: format!("no memory to bind: {e}") }),
     }
 }
 

@@ -1,19 +1,23 @@
 //! Graphs made on the spot, through the real ONNX Runtime.
 
 use deepfake_scoring::model::Model;
-use deepfake_scoring::onnx::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto, ValueInfoProto};
-use deepfake_scoring::session::{Bind, Provider, RunOptions, Session, SessionError, SessionOptions};
+use deepfake_scoring::onnx::{AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, ValueInfoProto};
+use deepfake_scoring::session::{Provider, RunOptions, Session, SessionError, SessionOptions};
 use prost::Message;
 
 fn model(node: NodeProto, inputs: &[&str]) -> Model {
+    graph(vec![node], inputs, &[Err("n"), Ok(3)])
+}
+
+fn graph(nodes: Vec<NodeProto>, inputs: &[&str], output: &[Result<i64, &str>]) -> Model {
     let proto = ModelProto {
         ir_version: Some(8),
         opset_import: vec![OperatorSetIdProto { domain: None, version: Some(17) }],
         graph: Some(GraphProto {
             name: Some("g".into()),
             input: inputs.iter().map(|n| ValueInfoProto::floats(n, &[Err("n"), Ok(3)])).collect(),
-            output: vec![ValueInfoProto::floats("y", &[Err("n"), Ok(3)])],
-            node: vec![node],
+            output: vec![ValueInfoProto::floats("y", output)],
+            node: nodes,
             ..GraphProto::default()
         }),
         ..ModelProto::default()
@@ -23,6 +27,10 @@ fn model(node: NodeProto, inputs: &[&str]) -> Model {
 
 fn cpu() -> SessionOptions {
     SessionOptions { provider: Provider::Cpu, ..SessionOptions::default() }
+}
+
+fn bound() -> SessionOptions {
+    SessionOptions { bind: true, ..cpu() }
 }
 
 #[test]
@@ -46,8 +54,7 @@ fn a_graph_runs_at_any_batch_size() {
 fn what_is_bound_gives_what_else_is_copied() {
     let model = model(NodeProto::new("Neg", &["x"], &["y"], vec![]), &["x"]);
     let mut plain = Session::new(&model, &cpu()).unwrap();
-    let mut bound = Session::new(&model, &SessionOptions { bind: Bind::Always, ..cpu() }).unwrap();
-    assert_eq!((plain.is_bound(), bound.is_bound()), (false, true), "on the CPU only where it is asked for");
+    let mut bound = Session::new(&model, &bound()).unwrap();
     let options = RunOptions::new().unwrap();
     // More shapes than are kept, each with other numbers when it comes again.
     for round in 0..3_u8 {
@@ -65,6 +72,23 @@ fn what_is_bound_gives_what_else_is_copied() {
     options.terminate().unwrap();
     assert!(matches!(bound.run_until(&[1, 3], &[0.0; 3], &options), Err(SessionError::Run { .. })));
     assert_eq!(bound.run(&[1, 3], &[1.0; 3]).unwrap().get(0).unwrap().1, [-1.0; 3], "and goes on");
+}
+
+#[test]
+fn a_bound_output_may_be_of_another_size_each_time() {
+    // The numbers that are not zero, whose count is up to them: their places as floats.
+    let nodes = vec![
+        NodeProto::new("NonZero", &["x"], &["places"], vec![]),
+        NodeProto::new("Cast", &["places"], &["y"], vec![AttributeProto::int("to", 1)]),
+    ];
+    let model = graph(nodes, &["x"], &[Ok(2), Err("found")]);
+    let mut session = Session::new(&model, &bound()).unwrap();
+    for found in [3, 1, 2, 0, 3] {
+        let x: Vec<f32> = (0..3).map(|i| f32::from(u8::from(i < found))).collect();
+        let outputs = session.run(&[1, 3], &x).unwrap();
+        let (shape, y) = outputs.get(0).unwrap();
+        assert_eq!((shape, y.len()), (&[2, found as i64][..], 2 * found));
+    }
 }
 
 #[test]

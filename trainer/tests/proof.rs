@@ -153,6 +153,54 @@ fn a_run_of_another_configuration_is_done_anew() {
 }
 
 #[test]
+fn a_network_is_trained_in_its_directions_as_each_of_them_wants_it() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("proof.toml");
+    let first = EXPERIMENT.find("[[directions]]").unwrap();
+    let end = EXPERIMENT.find("[[backbones]]").unwrap();
+    let second = EXPERIMENT[first..end].replace("\"drawn\"", "\"painted\"");
+    let networks = r#"
+[[backbones]]
+name = "small"
+directions = ["drawn"]
+
+[[backbones]]
+name = "small"
+directions = ["painted"]
+set = { optim = { epochs = 3 } }
+
+[[backbones]]
+name = "other"
+directions = ["painted"]
+"#;
+    let (_, arms) = EXPERIMENT[end..].split_once("name = \"small\"").unwrap();
+    std::fs::write(&path, format!("{}{second}{networks}{arms}", &EXPERIMENT[..end])).unwrap();
+    let (proof, trials) = Proof::read(&path).unwrap();
+    let of = |direction: &str, backbone: &str| -> Vec<usize> {
+        let those = trials.iter().filter(|t| t.direction == direction && t.backbone == backbone);
+        those.map(|t| t.config.optim.epochs).collect()
+    };
+    // Three arms, two seeds.
+    assert_eq!((of("drawn", "small"), of("painted", "small")), (vec![1; 6], vec![3; 6]));
+    assert_eq!((of("drawn", "other"), of("painted", "other")), (vec![], vec![1; 6]));
+    let networks = |n: usize| proof.networks(&proof.directions[n]).count();
+    assert_eq!((networks(0), networks(1)), (1, 2));
+    let written = std::fs::read_to_string(&path).unwrap();
+    for (from, to, told) in [
+        ("directions = [\"drawn\"]", "directions = [\"painted\"]\nset = {}", "has none for the direction `drawn`"),
+        (
+            "name = \"regions\"",
+            "name = \"regions\"\ndirections = [\"drawn\"]\nbackbones = [\"other\"]",
+            "never come together",
+        ),
+    ] {
+        std::fs::write(&path, written.replacen(from, to, 1)).unwrap();
+        let error = Proof::read(&path).unwrap_err().to_string();
+        assert!(error.contains(told), "{to}: {error}");
+    }
+}
+
+#[test]
 fn nonsense_is_refused() {
     let temporary = tempfile::tempdir().unwrap();
     let path = temporary.path().join("proof.toml");
@@ -166,6 +214,8 @@ fn nonsense_is_refused() {
         ("name = \"regions\"", "name = \"erasing\"", "has two called `erasing`"),
         ("name = \"regions\"", "name = \"a b\"", "`a b`"),
         ("name = \"regions\"", "name = \"regions\"\ndirections = [\"north\"]", "`north`"),
+        ("name = \"small\"", "name = \"small\"\ndirections = [\"north\"]", "`north`, which is no direction"),
+        ("name = \"small\"", "name = \"small\"\n[[backbones]]\nname = \"small\"", "two called `small`"),
         ("name = \"plain\"", "name = \"plain\"\ndirections = [\"drawn\"]", "must begin with one for all"),
         ("kind = \"primary_regions\"", "kind = \"cutout\"", "cutout"),
         ("epochs = 1, batch = 8", "epochs = 0, batch = 8", "optim.epochs"),

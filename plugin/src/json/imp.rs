@@ -283,6 +283,24 @@ impl DeepfakeJson {
             .map_err(Into::into)
     }
 
+    /// Goes on with the task that a flush has paused.
+    fn resume_task(&self) -> Result<(), gst::LoggableError> {
+        unsafe extern "C" fn nothing(_: glib::ffi::gpointer) {}
+
+        if self.json.task_state() == gst::TaskState::Stopped {
+            return self.start_task();
+        }
+        // GStreamer before 1.24 keeps the closure of `start_task` for good where there is a task already. This has none.
+        // SAFETY: the pad lives, and a task that is there goes on with its own function: this one is not looked at.
+        let started =
+            unsafe { gst::ffi::gst_pad_start_task(self.json.as_ptr(), Some(nothing), std::ptr::null_mut(), None) };
+        if started == glib::ffi::GFALSE {
+            Err(gst::loggable_error!(CAT, "The json pad's task does not go on"))
+        } else {
+            Ok(())
+        }
+    }
+
     /// One round of the json pad's task.
     fn deliver(&self) {
         match self.outbox.take() {
@@ -452,10 +470,13 @@ impl DeepfakeJson {
                 // Flushing may overtake the pad's own end.
                 if self.json.is_active() {
                     self.outbox.start();
-                    // A task that is only paused would be gone on with, and the new one's closure kept for good by nobody.
-                    if let Err(error) = self.json.stop_task().map_err(Into::into).and_then(|()| self.start_task()) {
+                    if let Err(error) = self.resume_task() {
                         error.log();
                         return false;
+                    }
+                    // The pad's end may have come in between.
+                    if !self.json.is_active() {
+                        self.outbox.stop();
                     }
                 }
                 return video || json;

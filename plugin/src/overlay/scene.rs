@@ -115,10 +115,15 @@ impl Painter {
     /// Keeps at most so many labels, those that were seen last. One goes for one that comes: were all let go at once, they would be drawn
     /// again at once, and the memory in use would swing by what they take.
     fn forget(&mut self, most: usize) {
-        while self.labels.len() > most
+        let mut excess = self.labels.len().saturating_sub(most);
+        while excess > 0
             && let Some(oldest) = self.labels.values().map(|(_, scene)| *scene).min()
         {
-            self.labels.retain(|_, (_, scene)| *scene != oldest);
+            self.labels.retain(|_, (_, scene)| {
+                let goes = excess > 0 && *scene == oldest;
+                excess -= usize::from(goes);
+                !goes
+            });
         }
     }
 
@@ -390,6 +395,13 @@ mod tests {
         assert_eq!(kept(&painter), Some(1000 - SPARE_LABELS as u64));
         painter.scene(&scores(vec![face(0, Rect::new(0.2, 0.3, 0.3, 0.2))]), &STYLE).unwrap();
         assert_eq!((painter.labels.len(), kept(&painter)), (SPARE_LABELS + 1, Some(1001 - SPARE_LABELS as u64)));
+        // Of many that were seen together no more go than must.
+        let place = |n: u64| Rect::new(0.01 * n as f32, 0.3, 0.1, 0.1);
+        painter.scene(&scores((2000..2040).map(|n| face(n, place(n - 2000))).collect()), &STYLE).unwrap();
+        for track in 3000..3100 {
+            painter.scene(&scores(vec![face(track, place(1))]), &STYLE).unwrap();
+            assert_eq!(painter.labels.len(), SPARE_LABELS + 1);
+        }
     }
 
     #[test]

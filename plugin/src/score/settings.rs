@@ -350,8 +350,7 @@ pub(super) fn properties() -> Vec<glib::ParamSpec> {
             .blurb(
                 "Since start: frames seen, frames skipped, faces found and scored, faces scored a second; for \
                  locating, cropping and scoring the nanoseconds spent, and of a frame the median (-p50) and what 99 \
-                 of 100 do not exceed (-p99); threads of the scoring model and thread-budget of the process; \
-                 io-binding, whether what goes to and from a GPU goes through page-locked memory; in a session-group its \
+                 of 100 do not exceed (-p99); threads of the scoring model and thread-budget of the process; in a session-group its \
                  members (group-members), and the runs (group-runs) and faces (group-faces) of all of them together",
             )
             .read_only()
@@ -462,7 +461,7 @@ impl Settings {
                 threads: self.threads as usize,
                 lease: None,
                 engine_cache: self.engine_cache.clone(),
-                bind: session::Bind::Auto,
+                bind: false,
             },
             face_source: match self.face_source {
                 FaceSource::Auto => engine::FaceSource::Auto,

@@ -13,14 +13,12 @@ pub(super) struct Statistics {
     recorder: Recorder,
     /// Of the scoring model; 0 where there is none.
     threads: usize,
-    bound: bool,
     group: Option<Watch>,
 }
 
 impl Statistics {
     pub(super) fn new(engine: &Engine) -> Self {
-        let card = engine.card();
-        Self { recorder: engine.recorder().clone(), threads: card.threads, bound: card.bound, group: engine.watch() }
+        Self { recorder: engine.recorder().clone(), threads: engine.card().threads, group: engine.watch() }
     }
 
     pub(super) fn recorded(&self) -> Stats {
@@ -37,7 +35,6 @@ impl Statistics {
             .field("scored", stats.scored)
             .field("faces-per-second", stats.faces_per_second())
             .field("threads", self.threads as u64)
-            .field("io-binding", self.bound)
             .field("thread-budget", Budget::of_process().total() as u64)
             .build();
         let mut tell = |name: &str, step: Step| {

@@ -63,6 +63,9 @@ pub struct Direction {
 pub struct Network {
     /// As tables call it. Two may have one name if no direction has both: what suits a network may hinge on the direction.
     pub name: String,
+    /// In a sentence.
+    #[serde(default)]
+    pub about: String,
     /// Only in these directions. Default: in all.
     #[serde(default)]
     pub directions: Vec<String>,
@@ -86,7 +89,7 @@ pub struct Arm {
     /// Only with these backbones. Default: with all.
     #[serde(default)]
     pub backbones: Vec<String>,
-    /// The change. Arms that erase a part of a face, also those that erase it anywhere, get the maps of the direction's zoo, so that all
+    /// The change. Arms that erase a part of a face, also those that erase it anywhere, get the maps of the same zoo, so that all
     /// of them erase as much.
     #[serde(default)]
     pub set: Table,
@@ -193,6 +196,9 @@ impl Proof {
         names("directions", self.directions.iter().map(|d| &d.name))?;
         names("arms", self.arms.iter().map(|a| &a.name))?;
         for direction in &self.directions {
+            if self.networks(direction).next().is_none() {
+                return wrong("backbones", &format!("has none for the direction `{}`", direction.name));
+            }
             names("backbones", self.networks(direction).map(|b| &b.name))?;
         }
         let all: BTreeSet<&String> =
@@ -205,6 +211,11 @@ impl Proof {
         }
         if let Some(name) = self.arms.iter().find_map(unknown) {
             return wrong("arms", &format!("is for `{name}`, which is no direction and no backbone"));
+        }
+        let trained = |a: &&Arm| self.directions.iter().any(|d| self.networks(d).any(|n| a.is_in(&d.name, &n.name)));
+        if let Some(arm) = self.arms.iter().find(|a| !trained(a)) {
+            let text = format!("has `{}`, whose directions and backbones never come together", arm.name);
+            return wrong("arms", &text);
         }
         if !self.arms[0].directions.is_empty() || !self.arms[0].backbones.is_empty() {
             return wrong(

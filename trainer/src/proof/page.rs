@@ -198,11 +198,19 @@ fn setup(text: &mut String, proof: &Proof, tables: &[Table<'_>], plan: Option<&s
     for direction in &proof.directions {
         writeln!(text, "- `{}`: {} Primary set: `{}`.", direction.name, direction.about, direction.primary)?;
     }
+    if proof.backbones.iter().any(|b| !b.about.is_empty()) {
+        writeln!(text, "\nNetworks:\n")?;
+        for network in proof.backbones.iter().filter(|b| !b.about.is_empty()) {
+            let of = network.directions.iter().map(|d| format!("`{d}`")).collect::<Vec<_>>().join(", ");
+            let of = if of.is_empty() { of } else { format!(" ({of})") };
+            writeln!(text, "- `{}`{of}: {}", network.name, network.about)?;
+        }
+    }
     let seeds = proof.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
     writeln!(
         text,
-        "\nSeeds: {seeds}. All runs of a direction share their split into training and validation faces; arms that erase share one zoo and \
-         its maps. The epoch whose weights are measured is chosen by the validation faces of what is learned from, never by a test set.\n"
+        "\nSeeds: {seeds}. All runs of a network in a direction share their split into training and validation faces; those that erase share one zoo \
+         and its maps where nothing else is said. The epoch whose weights are measured is chosen by the validation faces of what is learned from, never by a test set.\n"
     )?;
     let mut sets: BTreeMap<&str, &Labels> = BTreeMap::new();
     for table in tables {
