@@ -195,12 +195,6 @@ impl Proof {
         }
         names("directions", self.directions.iter().map(|d| &d.name))?;
         names("arms", self.arms.iter().map(|a| &a.name))?;
-        for direction in &self.directions {
-            if self.networks(direction).next().is_none() {
-                return wrong("backbones", &format!("has none for the direction `{}`", direction.name));
-            }
-            names("backbones", self.networks(direction).map(|b| &b.name))?;
-        }
         let all: BTreeSet<&String> =
             self.directions.iter().map(|d| &d.name).chain(self.backbones.iter().map(|b| &b.name)).collect();
         let unknown = |a: &Arm| a.directions.iter().chain(&a.backbones).find(|n| !all.contains(n)).cloned();
@@ -208,6 +202,12 @@ impl Proof {
         let stranger = of_backbones.find(|n| !self.directions.iter().any(|d| d.name == **n));
         if let Some(name) = stranger {
             return wrong("backbones", &format!("has one for `{name}`, which is no direction"));
+        }
+        for direction in &self.directions {
+            if self.networks(direction).next().is_none() {
+                return wrong("backbones", &format!("has none for the direction `{}`", direction.name));
+            }
+            names("backbones", self.networks(direction).map(|b| &b.name))?;
         }
         if let Some(name) = self.arms.iter().find_map(unknown) {
             return wrong("arms", &format!("is for `{name}`, which is no direction and no backbone"));
