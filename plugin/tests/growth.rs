@@ -1,19 +1,15 @@
 //! Elements that are flushed again and again, as every seek does: no flush leaves memory in use behind. In a process of its own, without
 //! GLib's slices, which grow in steps.
 
-use std::process::Command;
-
 use gst_check::Harness;
 use gst_video::{VideoFormat, VideoInfo};
 
 mod common;
 mod memory;
 
-/// Says that this process is the one that is measured.
-const MEASURED: &str = "DEEPFAKE_TEST_GROWTH";
 /// Libraries find what they keep in the first third.
 const FLUSHES: usize = 1500;
-/// Bytes. What `deepfakejson` once kept for each with GStreamer before 1.24, a closure and a weak reference, were a hundred.
+/// Bytes. What `deepfakejson` once kept for each with GStreamer 1.22.0, a closure and a weak reference, were a hundred.
 const MOST: f64 = 30.0;
 
 /// Bytes of memory in use that each flush adds.
@@ -43,22 +39,15 @@ fn of_flushes(element: &gst::Element) -> f64 {
 
 #[test]
 fn flushes_leave_nothing_behind() {
-    if std::env::var_os(MEASURED).is_some() {
-        return measured();
-    }
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "--nocapture", "flushes_leave_nothing_behind"])
-        .envs([(MEASURED, "1"), ("G_SLICE", "always-malloc"), ("MALLOC_ARENA_MAX", "1")])
+    let environment = [
+        ("G_SLICE", "always-malloc"),
+        ("MALLOC_ARENA_MAX", "1"),
         // What a thread has freed and keeps counts as allocated.
-        .env("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0")
-        .output()
-        .unwrap();
-    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    assert!(output.status.success(), "{}\n{}", said[0], said[1]);
-    print!("{}", said[0]);
-}
-
-fn measured() {
+        ("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0"),
+    ];
+    if !common::alone("flushes_leave_nothing_behind", &environment) {
+        return;
+    }
     let score = |mode| {
         let properties = [("mode", mode), ("face-source", "frame"), ("min-face-size", "8")];
         common::scorer(common::brightness_model, &properties)

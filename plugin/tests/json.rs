@@ -118,6 +118,45 @@ fn a_flush_empties_both_pads_and_the_stream_goes_on() {
     assert_eq!((rig.lost(), rig.warnings()), (0, vec![]));
 }
 
+#[test]
+fn a_flush_that_never_began_or_ends_twice_is_gone_on_after() {
+    let mut rig = Rig::new(Links::Both, false, &[]);
+    let segment = || gst::event::Segment::new(&gst::FormattedSegment::<gst::ClockTime>::new());
+    for (number, begins) in [(0, false), (1, true), (2, false)] {
+        if begins {
+            rig.video.push_event(gst::event::FlushStart::new());
+            rig.video.push_event(gst::event::FlushStop::new(true));
+        }
+        rig.video.push_event(gst::event::FlushStop::new(true));
+        rig.video.push_event(segment());
+        rig.push(number, None).unwrap();
+        assert_eq!(rig.record()["frame"], json!(number));
+    }
+}
+
+/// As a seek does that whoever gets the records asks for there and then.
+#[test]
+fn the_thread_of_the_records_may_flush() {
+    let mut rig = Rig::new(Links::Both, false, &[]);
+    let sink = rig.element.static_pad("sink").unwrap();
+    let first = std::sync::atomic::AtomicBool::new(true);
+    let (tell, flushed) = mpsc::channel();
+    rig.element.static_pad("json").unwrap().add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        if !first.swap(false, std::sync::atomic::Ordering::Relaxed) {
+            return gst::PadProbeReturn::Ok;
+        }
+        sink.send_event(gst::event::FlushStart::new());
+        sink.send_event(gst::event::FlushStop::new(true));
+        tell.send(()).unwrap();
+        gst::PadProbeReturn::Drop
+    });
+    rig.push(0, None).unwrap();
+    flushed.recv().unwrap();
+    rig.video.push_event(gst::event::Segment::new(&gst::FormattedSegment::<gst::ClockTime>::new()));
+    rig.push(1, None).unwrap();
+    assert_eq!(rig.record()["frame"], json!(1));
+}
+
 /// Blocks the json pad at the next record. Gives what tells that it is blocked, and what ends that.
 fn block(rig: &Rig) -> (mpsc::Receiver<()>, impl FnOnce() + use<>) {
     let pad = rig.element.static_pad("json").unwrap();

@@ -1,14 +1,10 @@
 //! Started and stopped a hundred times: no thread, no file and no object stays behind. In a process of its own, which GStreamer's leaks
 //! tracer watches, so that nobody else's count.
 
-use std::process::Command;
-
 use gst::prelude::*;
 
 mod common;
 
-/// Says that this process is the one that is watched.
-const WATCHED: &str = "DEEPFAKE_TEST_RESTARTS";
 const ROUNDS: usize = 100;
 
 fn entries(folder: &str) -> usize {
@@ -42,22 +38,10 @@ fn round(mode: &str, folder: &std::path::Path, n: usize) {
     pipeline.bus().unwrap().set_flushing(true);
 }
 
-/// Looks until nothing is left, for some seconds: a thread that was joined is listed, and holds its task, for a moment more.
-fn settled<T>(mut look: impl FnMut() -> Vec<T>) -> Vec<T> {
-    let start = std::time::Instant::now();
-    loop {
-        let left = look();
-        if left.is_empty() || start.elapsed() > std::time::Duration::from_secs(10) {
-            return left;
-        }
-        std::thread::yield_now();
-    }
-}
-
 /// What the leaks tracer has seen made and not ended since it was last told to start.
 fn alive(tracer: &gst::Tracer) -> Vec<String> {
     let mut all: Option<Vec<String>> = None;
-    settled(|| {
+    let look = || {
         let checkpoint = tracer.emit_by_name::<gst::Structure>("activity-get-checkpoint", &[]);
         let list = |name: &str| -> Vec<String> {
             let list = checkpoint.get::<gst::List>(name).unwrap();
@@ -72,10 +56,15 @@ fn alive(tracer: &gst::Tracer) -> Vec<String> {
             }
         }
         left.clone()
-    })
+    };
+    common::settled(look, &vec![])
 }
 
-fn watched() {
+#[test]
+fn a_hundred_starts_and_stops_leave_nothing_behind() {
+    if !common::alone("a_hundred_starts_and_stops_leave_nothing_behind", &[("GST_TRACERS", "leaks")]) {
+        return;
+    }
     common::init();
     let folder = tempfile::tempdir().unwrap();
     common::brightness_model(folder.path());
@@ -84,12 +73,12 @@ fn watched() {
     for mode in ["every-frame", "live"] {
         // What is made once and kept is made now: fonts, threads of pools, ONNX Runtime.
         (0..5).for_each(|n| round(mode, folder.path(), n));
-        assert_eq!(settled(own_threads), [""; 0], "{mode}");
+        assert_eq!(common::settled(own_threads, &vec![]), [""; 0], "{mode}");
         let before = (entries("/proc/self/fd"), entries("/proc/self/task"));
         tracer.emit_by_name::<()>("activity-start-tracking", &[]);
         for n in 0..ROUNDS {
             round(mode, folder.path(), n);
-            assert_eq!(settled(own_threads), [""; 0], "{mode} {n}");
+            assert_eq!(common::settled(own_threads, &vec![]), [""; 0], "{mode} {n}");
         }
         let left = alive(tracer);
         tracer.emit_by_name::<()>("activity-stop-tracking", &[]);
@@ -102,20 +91,4 @@ fn watched() {
             "{mode}: files and threads {before:?}, then {after:?}"
         );
     }
-}
-
-#[test]
-fn a_hundred_starts_and_stops_leave_nothing_behind() {
-    if std::env::var_os(WATCHED).is_some() {
-        return watched();
-    }
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "--nocapture", "a_hundred_starts_and_stops_leave_nothing_behind"])
-        .env(WATCHED, "1")
-        .env("GST_TRACERS", "leaks")
-        .output()
-        .unwrap();
-    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    assert!(output.status.success(), "{}\n{}", said[0], said[1]);
-    print!("{}", said[0]);
 }

@@ -290,7 +290,7 @@ impl DeepfakeJson {
         if self.json.task_state() == gst::TaskState::Stopped {
             return self.start_task();
         }
-        // GStreamer before 1.24 keeps the closure of `start_task` for good where there is a task already. This has none.
+        // GStreamer 1.22.0 keeps the closure of `start_task` for good where there is a task already. This has none.
         // SAFETY: the pad lives, and a task that is there goes on with its own function: this one is not looked at.
         let started =
             unsafe { gst::ffi::gst_pad_start_task(self.json.as_ptr(), Some(nothing), std::ptr::null_mut(), None) };

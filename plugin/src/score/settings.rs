@@ -348,10 +348,10 @@ pub(super) fn properties() -> Vec<glib::ParamSpec> {
         glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
             .nick("Statistics")
             .blurb(
-                "Since start: frames seen, frames skipped, faces found and scored, faces scored a second; for \
-                 locating, cropping and scoring the nanoseconds spent, and of a frame the median (-p50) and what 99 \
-                 of 100 do not exceed (-p99); threads of the scoring model and thread-budget of the process; in a session-group its \
-                 members (group-members), and the runs (group-runs) and faces (group-faces) of all of them together",
+                "Since start: frames seen, frames skipped, faces found and scored, faces scored a second; for locating, cropping and \
+                 scoring the nanoseconds spent, and of a frame the median (-p50) and what 99 of 100 do not exceed (-p99); threads of \
+                 the scoring model and thread-budget of the process; in a session-group its members (group-members), and the runs \
+                 (group-runs) and faces (group-faces) of all of them together",
             )
             .read_only()
             .build(),

@@ -35,6 +35,37 @@ pub(crate) fn scorer(model: fn(&Path) -> PathBuf, properties: &[(&str, &str)]) -
     (element, folder)
 }
 
+/// Whether this process runs but the one test of that name, with such an environment. If not, such a process is run, and must pass.
+pub(crate) fn alone(test: &str, environment: &[(&str, &str)]) -> bool {
+    const MARKER: &str = "DEEPFAKE_TEST_ALONE";
+    if std::env::var_os(MARKER).is_some() {
+        return true;
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "--nocapture", test])
+        .envs(environment.iter().copied())
+        .env(MARKER, "1")
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    // None passes too where none has that name.
+    assert!(output.status.success() && said[0].contains("1 passed"), "{}\n{}", said[0], said[1]);
+    print!("{}", said[0]);
+    false
+}
+
+/// Looks until it is so, for some seconds: a thread that was joined is listed, and holds what it had, for a moment more.
+pub(crate) fn settled<T: PartialEq>(mut look: impl FnMut() -> T, wanted: &T) -> T {
+    let start = std::time::Instant::now();
+    loop {
+        let found = look();
+        if found == *wanted || start.elapsed() > std::time::Duration::from_secs(10) {
+            return found;
+        }
+        std::thread::yield_now();
+    }
+}
+
 pub(crate) fn mean(input: &str, output: &str, axes: &[i64]) -> NodeProto {
     let attributes = vec![AttributeProto::int_list("axes", axes), AttributeProto::int("keepdims", 0)];
     NodeProto::new("ReduceMean", &[input], &[output], attributes)
