@@ -91,8 +91,13 @@ save_summary() {
     mv "$out/summary.csv.partial" "$out/summary.csv"
 }
 
-interrupted=
-trap 'interrupted=yes' INT TERM
+interrupted='' job=''
+# SIGTERM, since what a script runs in the background ignores SIGINT until it asks for it.
+interrupt() {
+    interrupted=yes
+    [[ -z $job ]] || kill -TERM "$job" 2>/dev/null || true
+}
+trap interrupt INT TERM
 save_jobs
 number=0
 for path in "${paths[@]}"; do
@@ -105,13 +110,15 @@ for path in "${paths[@]}"; do
     "$program" "$folder/$path" --csv "$file.csv" ${report:+--report "$file.html"} "$@" \
         >"$file.jsonl.partial" 2>"$file.log" &
     job=$!
+    # One that came before there was a job.
+    [[ -z $interrupted ]] || interrupt
     # A signal ends the wait, not the job.
     wait "$job" || code=$?
     while kill -0 "$job" 2>/dev/null; do
-        kill -INT "$job" 2>/dev/null || true
         code=0
         wait "$job" || code=$?
     done
+    job=''
     if [[ -n $interrupted ]]; then
         rm -f "$file".{jsonl.partial,csv,html}
         say "Stopped; call it again to go on"

@@ -352,11 +352,11 @@ fn a_model_is_swapped_while_playing_without_losing_a_frame() {
                 new.sync_state_with_parent().unwrap();
                 pad.link(&new.static_pad("sink").unwrap()).unwrap();
                 old.set_locked_state(true);
-                let (old, pipeline) = (old.clone(), pipeline.clone());
+                let (old, pipeline) = (old.clone(), pipeline.upgrade().unwrap());
                 // Not in the thread that streams.
                 pad.parent_element().unwrap().call_async(move |_| {
                     old.set_state(gst::State::Null).unwrap();
-                    pipeline.upgrade().unwrap().remove(&old).unwrap();
+                    pipeline.remove(&old).unwrap();
                 });
                 done.send(()).unwrap();
                 gst::PadProbeReturn::Remove

@@ -65,5 +65,5 @@ fn elements_share_one_budget() {
     for element in grouped.iter().chain([&last, &first]) {
         element.set_state(gst::State::Null).unwrap();
     }
-    assert!(threads_of_process() <= before);
+    assert!(common::settled(|| threads_of_process() <= before, &true));
 }

@@ -108,9 +108,9 @@ struct Known {
 struct Desk<F> {
     waiting: Option<Job<F>>,
     finished: Option<Snapshot>,
-    /// Memory to be used again.
+    /// Memory to be used again. Lists there are as many as frames that are held.
     spare: Option<Snapshot>,
-    spare_upstream: Vec<UpstreamFace>,
+    spare_upstream: Vec<Vec<UpstreamFace>>,
     /// Since when the worker works.
     busy: Option<Instant>,
     /// How long it takes as a rule.
@@ -161,7 +161,7 @@ impl<F: SharedFrame> Live<F> {
             waiting: None,
             finished: None,
             spare: None,
-            spare_upstream: vec![],
+            spare_upstream: Vec::with_capacity(MAX_HELD),
             busy: None,
             usual: Duration::ZERO,
             limits: engine.limits(),
@@ -295,8 +295,8 @@ impl<F: SharedFrame> Live<F> {
         let mut desk = self.shared.desk();
         let mut old = desk.waiting.take();
         // The list of the one that is dropped is used again too, else a new one would be allocated in its place.
-        let spare = old.as_mut().map_or(&mut desk.spare_upstream, |job| &mut job.upstream);
-        let mut list = std::mem::take(spare);
+        let spare = old.as_mut().map(|job| std::mem::take(&mut job.upstream));
+        let mut list = spare.or_else(|| desk.spare_upstream.pop()).unwrap_or_default();
         list.clear();
         list.extend_from_slice(upstream);
         desk.waiting = Some(Job { frame, upstream: list, moment });
@@ -446,7 +446,7 @@ fn work<F: SharedFrame>(shared: &Shared<F>, mut engine: Engine) {
         desk.busy = None;
         // A quarter of what is new: one slow frame says little.
         desk.usual = if desk.usual.is_zero() { took } else { (desk.usual * 3 + took) / 4 };
-        desk.spare_upstream = upstream;
+        desk.spare_upstream.push(upstream);
         desk.finished = Some(snapshot);
         if over {
             desk.waiting = None;

@@ -96,9 +96,14 @@ impl Stream {
 
     /// Frames go by until `enough`, one handed over whenever the worker wants it.
     fn until(&mut self, upstream: &[UpstreamFace], enough: impl Fn(&Self) -> bool) {
+        self.go_on(upstream, true, enough);
+    }
+
+    /// Frames go by until `enough`, handed over or only shown.
+    fn go_on(&mut self, upstream: &[UpstreamFace], hand_over: bool, enough: impl Fn(&Self) -> bool) {
         let start = Instant::now();
         while !enough(self) {
-            let frame = self.live.wants(Some(FRAME)).then(|| self.frame());
+            let frame = (hand_over && self.live.wants(Some(FRAME))).then(|| self.frame());
             let collected = self.pass(upstream, frame);
             assert!(collected.error.is_none(), "{collected:?}");
             assert!(start.elapsed() < Duration::from_secs(60), "the worker does not work");
@@ -138,12 +143,11 @@ fn no_frame_waits_and_at_most_two_are_held() {
 #[test]
 fn scores_come_with_their_age_and_move_with_the_face() {
     let mut stream = Stream::new(FaceSource::Upstream);
-    stream.until(&[at(120.0, 7)], scored);
+    // One frame is handed over and no other, so that no newer result comes while the face goes on.
+    drop(stream.stand(&[at(120.0, 7)]));
+    stream.go_on(&[at(120.0, 7)], false, scored);
     let last = stream.live.faces()[0];
-    // Nothing is handed over any more; the face goes on.
-    stream.until(&[at(120.0, 7)], |s| s.live.wants(None));
-    stream.pass(&[at(120.0, 7)], None);
-    let before = stream.live.faces()[0].outcome.unwrap();
+    let before = last.outcome.unwrap();
     for n in 1..=5 {
         let collected = stream.pass(&[at(120.0 + n as f32, 7)], None);
         let face = stream.live.faces()[0];

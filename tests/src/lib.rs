@@ -52,11 +52,11 @@ pub fn run(pipeline: &gst::Pipeline) -> Result<(), String> {
         format!("{e}: {first:?}")
     })?;
     let types = [gst::MessageType::Eos, gst::MessageType::Error];
-    let message = bus.timed_pop_filtered(gst::ClockTime::from_seconds(300), &types);
+    let message = bus.timed_pop_filtered(gst::ClockTime::from_seconds(1200), &types);
     let result = match message.as_ref().map(|m| m.view()) {
         Some(gst::MessageView::Eos(_)) => Ok(()),
         Some(gst::MessageView::Error(e)) => Err(format!("{} ({:?})", e.error(), e.debug())),
-        _ => Err("nothing for five minutes".to_owned()),
+        _ => Err("not at its end after twenty minutes".to_owned()),
     };
     pipeline.set_state(gst::State::Null).map_err(|e| e.to_string())?;
     result

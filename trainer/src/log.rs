@@ -1,6 +1,6 @@
 //! What a run tells: people on stderr, programs in `log.jsonl`.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -25,7 +25,10 @@ impl Log {
     pub fn new(folder: &RunFolder) -> Result<Self> {
         let path = folder.log();
         let file = OpenOptions::new().create(true).append(true).open(&path).map_err(Error::io(&path))?;
-        file.try_lock().map_err(|_| Error::checkpoint(&path, "another run is writing to this folder"))?;
+        file.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => Error::checkpoint(&path, "another run is writing to this folder"),
+            TryLockError::Error(error) => Error::io(&path)(error),
+        })?;
         Ok(Self { file: Mutex::new(file) })
     }
 

@@ -41,14 +41,15 @@ fn bytes(folder: &Path, run: &str) -> [Vec<u8>; 2] {
 fn a_run_that_is_killed_goes_on_bit_for_bit() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path();
-    let config = stage(folder, EVERY_STEP);
+    // So many that it is not at its end before this thread gets to kill it.
+    let config = stage(folder, &EVERY_STEP.replace("epochs = 3", "epochs = 12"));
     train(&config, &folder.join("whole"), Limits::default()).unwrap();
     let checkpoint = folder.join("killed/checkpoint.safetensors");
     let mut child = command(folder, "", "killed").stderr(Stdio::null()).spawn().unwrap();
     // Wherever it is once it has begun to write: in the middle of a file, most likely.
     while !checkpoint.exists() {
         assert!(child.try_wait().unwrap().is_none(), "it ended without a checkpoint");
-        std::thread::yield_now();
+        std::thread::sleep(std::time::Duration::from_millis(1));
     }
     child.kill().unwrap();
     child.wait().unwrap();

@@ -161,12 +161,12 @@ fn sets_that_say_little_are_told_from_those_that_say_much() {
 }
 
 #[test]
-fn a_thousand_draws_of_thousands_of_faces_take_a_second_or_two() {
+fn a_thousand_draws_of_thousands_of_faces_do_not_take_a_minute() {
     let sample = Sample::new(related(4000, 1.0), 4000, &ScoreKeys::default()).unwrap();
     let begun = std::time::Instant::now();
     sample.figures(1000);
-    // Far above what it takes, since tests run beside others.
-    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+    // Far above what it takes, a second or two, since tests run beside others.
+    assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
 }
 
 #[test]

@@ -21,8 +21,8 @@ pub(crate) fn sample() -> PathBuf {
 /// A program in a shell without what `cargo test` adds to the environment, ended where it hangs.
 pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("timeout");
-    // In the foreground it passes signals on to the program alone.
-    command.args(["--foreground", "--kill-after=10", MOST_SECONDS]).arg(program).stdin(Stdio::null());
+    // In the foreground it passes signals on to the program alone. Not `--kill-after`, whose time begins with any signal that is passed on.
+    command.args(["--foreground", "--signal=KILL", MOST_SECONDS]).arg(program).stdin(Stdio::null());
     as_users_have(&mut command);
     command
 }

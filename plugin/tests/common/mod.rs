@@ -54,12 +54,12 @@ pub(crate) fn alone(test: &str, environment: &[(&str, &str)]) -> bool {
     false
 }
 
-/// Looks until it is so, for some seconds: a thread that was joined is listed, and holds what it had, for a moment more.
+/// Looks until it is so, for a minute: a thread that was joined is listed, and holds what it had, for a moment more.
 pub(crate) fn settled<T: PartialEq>(mut look: impl FnMut() -> T, wanted: &T) -> T {
     let start = std::time::Instant::now();
     loop {
         let found = look();
-        if found == *wanted || start.elapsed() > std::time::Duration::from_secs(10) {
+        if found == *wanted || start.elapsed() > std::time::Duration::from_secs(60) {
             return found;
         }
         std::thread::yield_now();
