@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-const CASES: usize = 20;
+const CASES: usize = 33;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

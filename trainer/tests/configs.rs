@@ -172,4 +172,9 @@ fn the_input_grows_by_epoch() {
     config.input.grow = vec![Grow { until: 0.4, size: 112 }, Grow { until: 0.7, size: 144 }];
     let sizes: Vec<_> = (0..10).map(|epoch| config.input.size_at(epoch, 10)).collect();
     assert_eq!(sizes, [112, 112, 112, 112, 144, 144, 144, 192, 192, 192]);
+    // However few they are, the last is one whose weights can be kept.
+    config.input.grow = vec![Grow { until: 0.9, size: 112 }];
+    let sizes =
+        [1, 2, 3].map(|epochs| (0..epochs).map(|epoch| config.input.size_at(epoch, epochs)).collect::<Vec<_>>());
+    assert_eq!(sizes, [vec![192], vec![112, 192], vec![112, 112, 192]]);
 }

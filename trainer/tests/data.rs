@@ -246,6 +246,17 @@ fn the_owners_split_is_honoured() {
     assert!(error.contains("put the source a"), "{error}");
 }
 
+#[test]
+fn a_part_of_one_class_is_told() {
+    let faces = [face("a", Label::Real, 0), face("a", Label::Fake, 0), face("b", Label::Real, 0)];
+    let told: BTreeSet<_> = (0..20).map(|seed| split(faces.to_vec(), 0.5, seed, 0).unwrap_err().to_string()).collect();
+    // Whichever part has got the one fake.
+    assert_eq!(told.len(), 2, "{told:?}");
+    for (text, part) in told.iter().zip(["training", "validation"]) {
+        assert!(text.contains(&format!("{part} part has no fake face")) && text.contains("give more"), "{text}");
+    }
+}
+
 /// A picture of random smooth waves: as unlike others as faces are not.
 fn picture(seed: u64) -> RgbImage {
     let mut rng = deepfake_trainer::seeded::generator(seed, "waves", &[]);

@@ -21,12 +21,17 @@ fn stage(folder: &Path, more: &str) -> Config {
     Config::read(&folder.join("c.toml")).unwrap()
 }
 
-/// The command `train`, with something said to the shell before.
-fn command(folder: &Path, before: &str, run: &str) -> Command {
+/// The program, with something said to the shell before.
+fn program(folder: &Path, before: &str, arguments: &str) -> Command {
     let mut shell = Command::new("bash");
-    let line = format!("{before} exec \"$0\" train --config c.toml --run {run}");
+    let line = format!("{before} exec \"$0\" {arguments}");
     shell.args(["-c", &line, env!("CARGO_BIN_EXE_deepfake-trainer")]).current_dir(folder);
     shell
+}
+
+/// Its command `train`.
+fn command(folder: &Path, before: &str, run: &str) -> Command {
+    program(folder, before, &format!("train --config c.toml --run {run}"))
 }
 
 fn told(output: &Output) -> String {
@@ -77,6 +82,27 @@ fn a_checkpoint_that_does_not_fit_ends_the_run_and_leaves_the_last_one() {
     // With room again, nothing is lost.
     train(&config, &folder.join("full"), Limits::default()).unwrap();
     assert_eq!(bytes(folder, "full"), bytes(folder, "whole"));
+}
+
+#[test]
+fn a_model_that_does_not_fit_leaves_the_one_before() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    let config = stage(folder, "optim.epochs = 1");
+    train(&config, &folder.join("run"), Limits::default()).unwrap();
+    let model = folder.join("models/model.onnx");
+    std::fs::create_dir(folder.join("models")).unwrap();
+    std::fs::write(&model, "the one before").unwrap();
+    let export = "export --run run --out models/model.onnx";
+    let output = program(folder, "trap '' XFSZ; ulimit -f 64;", export).output().unwrap();
+    assert!(!output.status.success());
+    let said = told(&output);
+    assert!(said.contains("model.onnx") && !said.contains("panicked"), "{said}");
+    assert_eq!(std::fs::read(&model).unwrap(), b"the one before");
+    assert_eq!(std::fs::read_dir(folder.join("models")).unwrap().count(), 1, "something is left beside it");
+    // With room it takes its place.
+    assert!(program(folder, "", export).output().unwrap().status.success());
+    assert!(std::fs::metadata(&model).unwrap().len() > 64 * 1024, "it would have fitted");
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub struct Input {
     pub mean: [f32; 3],
     /// Divided by per channel. Default: ImageNet's.
     pub std: [f32; 3],
-    /// Smaller inputs for the first part of the training, which cost less; in their order. Default: none.
+    /// Smaller inputs for the first part of the training, which cost less; in their order. The last epoch has the full size. Default: none.
     pub grow: Vec<Grow>,
 }
 
@@ -30,8 +30,11 @@ pub struct Grow {
 }
 
 impl Input {
-    /// The size that epoch `epoch` (from 0) of `epochs` is trained at.
+    /// The size that epoch `epoch` (from 0) of `epochs` is trained at. In the last one it is full, since no weights are kept before.
     pub fn size_at(&self, epoch: usize, epochs: usize) -> usize {
+        if epoch + 1 >= epochs {
+            return self.size;
+        }
         let done = epoch as f64 / epochs as f64;
         self.grow.iter().find(|g| done < g.until).map_or(self.size, |g| g.size)
     }
