@@ -30,6 +30,8 @@ fn mistakes(text: &str) -> Vec<String> {
         .filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"))
         .map(|row| row.split(" | ").collect())
         .collect();
+    let numbers = rows.iter().filter_map(|row| row[0].split_once(". ")?.0.parse::<usize>().ok());
+    mistakes.extend(numbers.filter(|n| !(1..=CASES).contains(n)).map(|n| format!("there is no case {n}")));
     for case in 1..=CASES {
         let row = rows.iter().filter(|row| row[0].starts_with(&format!("{case}. "))).collect::<Vec<_>>();
         let [row] = row[..] else {
@@ -67,6 +69,7 @@ fn every_case_has_its_row_and_every_test_exists() {
         .replace("of_sixteen_streams_each", "of_seventeen_streams_each")
         .replace("| 7. ", "| 77. ");
     let expected = [
+        "there is no case 77",
         "case 6: there is no plugin/tests/nowhere.rs",
         "case 6 has no test",
         "case 7 has 0 rows",

@@ -71,9 +71,7 @@ fn a_broker_that_is_away_costs_nothing_within_the_queue() {
     rig.wait_for("connected");
     assert_eq!(once(&cluster.messages("faces", None, 100)), (0..100).collect::<Vec<_>>());
     // The answer to them may still be on its way.
-    while rig.count("published") < 100 {
-        std::thread::yield_now();
-    }
+    rig.wait_until_published(100);
     cluster.tell("down");
     rig.push(100..300);
     assert_eq!((rig.count("lost"), rig.count("queued")), (0, 200));

@@ -109,7 +109,7 @@ impl Streams {
     }
 
     /// Whether those that are never stopped have all scored something, and so hold what they need.
-    fn run(&self) -> bool {
+    fn all_score(&self) -> bool {
         self.pipelines[..3].iter().all(|pipeline| {
             let stats = pipeline.by_name("s").unwrap().property::<gst::Structure>("stats");
             stats.get::<u64>("scored").unwrap() >= 3
@@ -203,7 +203,7 @@ fn four_streams_hold_no_more_in_the_end_than_in_the_beginning() {
     // Memory of this test's own that would grow with the time.
     let mut samples = Vec::with_capacity((seconds * 1000 / tick.as_millis() as u64) as usize + 1);
     let start = Instant::now();
-    while !streams.run() {
+    while !streams.all_score() {
         assert!(start.elapsed() < Duration::from_secs(120), "not all of them score");
         std::thread::sleep(tick);
         streams.tend();

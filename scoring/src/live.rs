@@ -108,8 +108,9 @@ struct Known {
 struct Desk<F> {
     waiting: Option<Job<F>>,
     finished: Option<Snapshot>,
-    /// Memory to be used again. Lists there are as many as frames that are held.
+    /// Memory to be used again.
     spare: Option<Snapshot>,
+    /// At most as many lists as frames are held.
     spare_upstream: Vec<Vec<UpstreamFace>>,
     /// Since when the worker works.
     busy: Option<Instant>,
@@ -211,7 +212,10 @@ impl<F: SharedFrame> Live<F> {
     fn forget(&mut self) {
         self.epoch += 1;
         let mut desk = self.shared.desk();
-        let dropped = desk.waiting.take();
+        let dropped = desk.waiting.take().map(|job| {
+            desk.spare_upstream.push(job.upstream);
+            job.frame
+        });
         // The worker takes it back with its next frame. Where it does not run there is nothing to end.
         let _ = self.shared.options.terminate();
         if let Some(snapshot) = self.current.take() {

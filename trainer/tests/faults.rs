@@ -5,11 +5,11 @@ mod support;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use deepfake_trainer::Config;
 use deepfake_trainer::checkpoint::RunFolder;
 use deepfake_trainer::data::Picture;
 use deepfake_trainer::log::Log;
 use deepfake_trainer::train::{Limits, train};
+use deepfake_trainer::{Config, Error};
 use support::{text, write_faces};
 
 /// A step is a checkpoint.
@@ -46,7 +46,7 @@ fn bytes(folder: &Path, run: &str) -> [Vec<u8>; 2] {
 fn a_run_that_is_killed_goes_on_bit_for_bit() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path();
-    // So many that it is not at its end before this thread gets to kill it.
+    // So many that it is hardly at its end before this thread gets to kill it.
     let config = stage(folder, &EVERY_STEP.replace("epochs = 3", "epochs = 12"));
     train(&config, &folder.join("whole"), Limits::default()).unwrap();
     let checkpoint = folder.join("killed/checkpoint.safetensors");
@@ -158,8 +158,11 @@ fn pictures_that_are_none_are_named_counted_and_left_out() {
     for (name, bytes) in &spoiled {
         let path = faces.join(format!("{name}_real.png"));
         std::fs::write(&path, bytes).unwrap();
-        let error = Picture::read(&path).unwrap_err().to_string();
-        assert!(error.contains(name), "{error}");
+        let error = Picture::read(&path).unwrap_err();
+        assert!(error.to_string().contains(name), "{error}");
+        // For what its first words say, not for what is wrong with the rest.
+        let limit = matches!(&error, Error::Picture { source: image::ImageError::Limits(_), .. });
+        assert_eq!(limit, *name == "s002", "{error:?}");
     }
     let output = command(folder, "", "run").output().unwrap();
     let said = told(&output);
@@ -167,6 +170,9 @@ fn pictures_that_are_none_are_named_counted_and_left_out() {
     for (name, _) in &spoiled {
         assert!(said.contains(&format!("left out: {}", faces.join(name).display())), "{name}: {said}");
     }
+    // Those of training and those of validation.
+    let counts = said.lines().filter_map(|line| line.split_once(" pictures cannot be read")?.0.rsplit(' ').nth(2));
+    assert_eq!(counts.map(|n| n.parse::<usize>().unwrap()).sum::<usize>(), spoiled.len(), "{said}");
     drop(config);
 }
 
@@ -179,7 +185,7 @@ fn folders_that_cannot_be_read_are_named() {
     // A file where a folder should be.
     std::fs::write(folder.join("faces/real"), b"").unwrap();
     let error = train(&config, &folder.join("run"), Limits::default()).unwrap_err().to_string();
-    assert!(error.contains("real"), "{error}");
+    assert!(error.contains("faces/real: "), "{error}");
     // A run folder that cannot be made.
     std::fs::write(folder.join("file"), b"").unwrap();
     let error = train(&config, &folder.join("file/run"), Limits::default()).unwrap_err().to_string();

@@ -182,7 +182,7 @@ fn data_that_cannot_be_trained_on_is_told() {
     assert!(text.contains("cannot be read") && text.contains("data.max_unreadable"), "{text}");
     std::fs::remove_dir_all(faces.join("fake")).unwrap();
     let text = error("b");
-    assert!(text.contains("no fake face"), "{text}");
+    assert!(text.contains("no fake face") && text.contains("put some into `fake/`"), "{text}");
     std::fs::remove_dir_all(&faces).unwrap();
     let text = error("c");
     assert!(text.contains("faces"), "{text}");

@@ -124,6 +124,15 @@ impl Rig {
         }
     }
 
+    /// Waits until so many records are delivered.
+    pub(crate) fn wait_until_published(&self, records: u64) {
+        let start = std::time::Instant::now();
+        while self.count("published") < records {
+            assert!(start.elapsed() < PATIENCE, "{} of {records} are published", self.count("published"));
+            std::thread::yield_now();
+        }
+    }
+
     /// The warnings that were posted since this was asked last.
     pub(crate) fn warnings(&mut self) -> Vec<String> {
         while let Ok(message) = self.messages.try_recv() {

@@ -30,7 +30,8 @@ pub struct Grow {
 }
 
 impl Input {
-    /// The size that epoch `epoch` (from 0) of `epochs` is trained at. In the last one it is full, since no weights are kept before.
+    /// The size that epoch `epoch` (from 0) of `epochs` is trained at. In the last one it is full, since only
+    /// weights of such epochs are kept.
     pub fn size_at(&self, epoch: usize, epochs: usize) -> usize {
         if epoch + 1 >= epochs {
             return self.size;

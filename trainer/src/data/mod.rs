@@ -145,7 +145,7 @@ pub fn scan_any(folders: &[PathBuf]) -> Result<Vec<Face>> {
         let before = faces.len();
         for label in [Label::Real, Label::Fake] {
             let class = folder.join(label.folder());
-            if class.is_dir() {
+            if class.exists() {
                 pictures_of(&class, label, &mut faces)?;
             }
         }
@@ -195,7 +195,10 @@ pub fn faces(data: &Data) -> Result<Vec<Face>> {
 fn complete(mut faces: Vec<Face>, place: &str) -> Result<Vec<Face>> {
     for label in [Label::Real, Label::Fake] {
         if !faces.iter().any(|f| f.label == label) {
-            return Err(Error::Data(format!("there is no {} face in {place}", label.folder())));
+            let name = label.folder();
+            let text =
+                format!("there is no {name} face in {place}: put some into `{name}/`, or name a folder that has some");
+            return Err(Error::Data(text));
         }
     }
     faces.sort_by(|a, b| (a.label, &a.path).cmp(&(b.label, &b.path)));
