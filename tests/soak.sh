@@ -68,8 +68,8 @@ under_valgrind() {
         path=$(program "$name")
         [[ -x $path ]] || die "the test program $name could not be built"
         say "== $name"
-        # Few rounds: each takes some fifty times as long as it should.
-        HOSTILE_ROUNDS=${HOSTILE_ROUNDS:-300} G_SLICE=always-malloc G_DEBUG=gc-friendly valgrind --quiet --error-exitcode=9 \
+        # Few rounds: each takes some fifty times as long as it should. Cargo would name ONNX Runtime.
+        ORT_DYLIB_PATH=$onnxruntime HOSTILE_ROUNDS=${HOSTILE_ROUNDS:-300} G_SLICE=always-malloc G_DEBUG=gc-friendly valgrind --quiet --error-exitcode=9 \
             --leak-check=full --errors-for-leak-kinds=definite --num-callers=30 --suppressions="$root/tests/valgrind.supp" \
             "$path" --test-threads 1
     done
