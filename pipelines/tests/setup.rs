@@ -6,7 +6,8 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::RwLock;
 
 use tempfile::TempDir;
 
@@ -31,6 +32,19 @@ const TOOLS: &[&str] = &[
     "touch",
     "uname",
 ];
+
+/// Written to by who writes a program, read by who starts one: a child that is just forked holds what its parent has open, and a program
+/// that somebody has open for writing cannot be run ("text file busy").
+static PROGRAMS: RwLock<()> = RwLock::new(());
+
+fn start(command: &mut Command) -> Child {
+    let _no_writer = PROGRAMS.read().unwrap();
+    command.spawn().unwrap()
+}
+
+fn output(command: &mut Command) -> Output {
+    start(command.stdout(Stdio::piped()).stderr(Stdio::piped())).wait_with_output().unwrap()
+}
 
 /// A machine with a copy of the scripts, and nothing else but what a test puts there.
 struct Machine {
@@ -71,6 +85,7 @@ impl Machine {
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         let name = file.file_name().unwrap().to_str().unwrap().to_owned();
         let calls = self.path("calls");
+        let _no_child = PROGRAMS.write().unwrap();
         fs::write(&file, format!("#!/bin/bash\necho \"{name} $*\" >>{}\n{script}\n", calls.display())).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
     }
@@ -97,12 +112,10 @@ impl Machine {
     fn index(&self, content: &str, succeeds_at: u32) -> String {
         let wheel = self.path("onnxruntime-1.28.0-cp312-cp312-manylinux_2_27_x86_64.whl");
         let python = which("python3");
-        let made = Command::new(&python)
-            .args(["-c", "import sys, zipfile; zipfile.ZipFile(sys.argv[1], 'w').writestr(sys.argv[2], sys.argv[3])"])
-            .args([wheel.as_os_str(), "onnxruntime/capi/libonnxruntime.so.1.28.0".as_ref(), content.as_ref()])
-            .status()
-            .unwrap();
-        assert!(made.success());
+        let mut zip = Command::new(&python);
+        zip.args(["-c", "import sys, zipfile; zipfile.ZipFile(sys.argv[1], 'w').writestr(sys.argv[2], sys.argv[3])"])
+            .args([wheel.as_os_str(), "onnxruntime/capi/libonnxruntime.so.1.28.0".as_ref(), content.as_ref()]);
+        assert!(output(&mut zip).status.success());
         let attempts = self.path("attempts");
         self.tool(
             "python3",
@@ -120,7 +133,7 @@ impl Machine {
                 cp = which("cp").display(),
             ),
         );
-        let sum = Command::new("sha256sum").arg(&wheel).output().unwrap();
+        let sum = output(Command::new("sha256sum").arg(&wheel));
         let sum = String::from_utf8(sum.stdout).unwrap();
         format!("wheel() {{ echo 1.28.0 {}; }}", &sum[..64])
     }
@@ -141,7 +154,7 @@ impl Machine {
 
     fn run(&self, script: &str) -> Output {
         self.tool("sleep", "");
-        self.command(script).output().unwrap()
+        output(&mut self.command(script))
     }
 
     fn succeeds(&self, script: &str) {
@@ -245,9 +258,8 @@ fn what_an_interrupted_run_left_is_cleared_away() {
 fn two_at_once_download_once() {
     let machine = Machine::new().complete();
     let pinned = machine.index("library", 1);
-    let mut runs: Vec<_> = (0..4)
-        .map(|_| machine.command(&format!("{pinned}; setup score")).stderr(Stdio::null()).spawn().unwrap())
-        .collect();
+    let mut runs: Vec<_> =
+        (0..4).map(|_| start(machine.command(&format!("{pinned}; setup score")).stderr(Stdio::null()))).collect();
     assert!(runs.iter_mut().all(|run| run.wait().unwrap().success()));
     assert_eq!(fs::read_to_string(machine.path("attempts")).unwrap().lines().count(), 1);
 }

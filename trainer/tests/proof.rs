@@ -120,9 +120,23 @@ fn runs_are_done_once_and_what_came_out_is_told() {
     }
 
     let page = std::fs::read_to_string(folder.join("docs/proof.md")).unwrap();
-    for part in ["6 of 6 runs", "| `regions` |", "`elsewhere` (primary)", "1 pictures of `elsewhere` are left out"] {
+    for part in [
+        "6 of 6 runs",
+        "| `regions` | `plain` |",
+        "| `regions` | `erasing` |",
+        "`elsewhere` (primary)",
+        "1 pictures of `elsewhere` are left out",
+    ] {
         assert!(page.contains(part), "{part}: {page}");
     }
+    assert!(!page.contains("| `plain` | `erasing` |") && !page.contains("| `erasing` | `regions` |"), "{page}");
+    // Single arms can be compared with any other.
+    let beside = EXPERIMENT.replace("name = \"erasing\"", "name = \"erasing\"\nbeside = [\"regions\"]");
+    std::fs::write(folder.join("beside.toml"), beside).unwrap();
+    let (wider, of_wider) = Proof::read(&folder.join("beside.toml")).unwrap();
+    let wide = proof::page(&wider, &of_wider, &results, "results").unwrap();
+    assert!(wide.text.contains("| `erasing` | `regions` |"), "{}", wide.text);
+    assert!(wide.figures.iter().any(|(name, _)| name == "drawn-small-to-regions.svg"));
     for figure in ["drawn-small-to-plain.svg", "drawn-small-to-erasing.svg", "drawn-small-maps.svg"] {
         assert!(page.contains(&format!("](results/{figure})")), "{figure}: {page}");
         let svg = std::fs::read_to_string(folder.join("docs/results").join(figure)).unwrap();
@@ -217,6 +231,12 @@ fn nonsense_is_refused() {
         ("name = \"small\"", "name = \"small\"\ndirections = [\"north\"]", "`north`, which is no direction"),
         ("name = \"small\"", "name = \"small\"\n[[backbones]]\nname = \"small\"", "two called `small`"),
         ("name = \"plain\"", "name = \"plain\"\ndirections = [\"drawn\"]", "must begin with one for all"),
+        (
+            "name = \"regions\"",
+            "name = \"regions\"\nbeside = [\"south\"]",
+            "of `regions` is `south`, which is no other arm",
+        ),
+        ("name = \"regions\"", "name = \"regions\"\nbeside = [\"regions\"]", "which is no other arm"),
         ("kind = \"primary_regions\"", "kind = \"cutout\"", "cutout"),
         ("epochs = 1, batch = 8", "epochs = 0, batch = 8", "optim.epochs"),
         (

@@ -89,6 +89,9 @@ pub struct Arm {
     /// Only with these backbones. Default: with all.
     #[serde(default)]
     pub backbones: Vec<String>,
+    /// Other arms that it is compared with as well, beside the first and the control. Default: none.
+    #[serde(default)]
+    pub beside: Vec<String>,
     /// The change. Arms that erase a part of a face, also those that erase it anywhere, get the maps of the same zoo, so that all
     /// of them erase as much.
     #[serde(default)]
@@ -147,6 +150,25 @@ impl Proof {
     /// The arm that the others are compared with.
     pub fn reference(&self) -> &str {
         self.arms.first().map_or("", |a| &a.name)
+    }
+
+    /// All arms that others are compared with: the first, the control, and those that single arms are compared with.
+    pub fn bases(&self) -> Vec<&str> {
+        let mut bases: Vec<&str> = std::iter::once(self.reference()).chain(self.control.as_deref()).collect();
+        for arm in &self.arms {
+            let of_one = self.arms.iter().any(|other| other.beside.contains(&arm.name));
+            if of_one && !bases.contains(&arm.name.as_str()) {
+                bases.push(&arm.name);
+            }
+        }
+        bases
+    }
+
+    /// Whether the arm of that name is compared with the one called `base`.
+    pub fn compares(&self, arm: &str, base: &str) -> bool {
+        let of_one = self.arms.iter().any(|a| a.name == arm && a.beside.iter().any(|b| b == base));
+        let of_all = base == self.reference() || self.control.as_deref() == Some(base);
+        arm != base && (of_one || of_all && arm != self.reference())
     }
 
     /// The networks that are trained in a direction.
@@ -222,6 +244,13 @@ impl Proof {
                 "arms",
                 "must begin with one for all directions and backbones: the others are compared with it",
             );
+        }
+        let stranger = |a: &Arm| {
+            let other = |name: &&String| **name == a.name || !self.arms.iter().any(|b| b.name == **name);
+            a.beside.iter().find(other).map(|name| (a.name.clone(), name.clone()))
+        };
+        if let Some((arm, name)) = self.arms.iter().find_map(stranger) {
+            return wrong("arms.beside", &format!("of `{arm}` is `{name}`, which is no other arm"));
         }
         if let Some(control) = self.control.as_ref().filter(|c| !self.arms.iter().any(|a| a.name == **c)) {
             return wrong("control", &format!("is `{control}`, which is no arm"));

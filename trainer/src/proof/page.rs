@@ -170,7 +170,12 @@ fn write(
              probability that a fake scores above a real face: 0.5 is chance, 1 is without a mistake.\n"
         )?;
         writeln!(text, "## Verdict\n")?;
-        writeln!(text, "{verdicts}")?;
+        writeln!(
+            text,
+            "Points of AUC, of faces, by which an arm is ahead of another, with the 95 % interval: *better* or *worse* where that leaves out 0, \
+             *not shown* to differ where it does not.\n"
+        )?;
+        text.push_str(&verdicts);
         writeln!(
             text,
             "The primary set of a direction was settled before the runs; the mean over sets from elsewhere is there for the whole picture. An interval is \
@@ -268,13 +273,23 @@ fn result(
         return Ok(());
     }
     means(text, table, &cells, proof.bootstrap)?;
-    for base in std::iter::once(proof.reference()).chain(proof.control.as_deref()) {
-        let rows = differences(text, verdicts, proof, table, &cells, base)?;
+    let mut found = String::new();
+    for base in proof.bases() {
+        let rows = differences(text, &mut found, proof, table, &cells, base)?;
         if !rows.is_empty() {
             let name = format!("{direction}-{backbone}-to-{base}.svg");
             writeln!(text, "![Differences to {base} with their intervals]({folder}/{name})\n")?;
             figures.push((name, figure::differences(&rows)));
         }
+    }
+    if !found.is_empty() {
+        let (primary, across) = (&table.direction.primary, table.across().len());
+        writeln!(verdicts, "Trained on `{direction}`, `{backbone}`:\n")?;
+        writeln!(
+            verdicts,
+            "| arm | beside | `{primary}` (primary) | its own AUC there | mean of {across} sets from elsewhere |"
+        )?;
+        writeln!(verdicts, "|---|---|---|---|---|\n{found}")?;
     }
     attention(text, figures, table, folder)
 }
@@ -293,7 +308,7 @@ fn differences(
 ) -> Result<Rows, std::fmt::Error> {
     let mut rows = Vec::new();
     let Some((_, than)) = cells.iter().find(|(arm, _)| *arm == base) else { return Ok(rows) };
-    let others = || cells.iter().filter(|(arm, _)| *arm != base && *arm != proof.reference());
+    let others = || cells.iter().filter(|(arm, _)| proof.compares(arm, base));
     if others().next().is_none() {
         return Ok(rows);
     }
@@ -308,6 +323,7 @@ fn differences(
     writeln!(text, "|---|{}---|", "---|".repeat(names.len()))?;
     for (arm, own) in others() {
         write!(text, "| `{arm}` |")?;
+        let mut primary = None;
         for set in &names {
             let pair = own.get(set).zip(than.get(set));
             let gap = pair.and_then(|(a, b)| a.frame.difference(&b.frame, proof.bootstrap));
@@ -315,8 +331,7 @@ fn differences(
             if let (Some(gap), Some((cell, _))) = (gap, pair) {
                 rows.push((format!("{arm}: {set}"), gap.auc.value, gap.auc.interval));
                 if *set == table.direction.primary {
-                    let what = format!("`{set}` (primary)");
-                    verdict(verdicts, table, [arm, base], &what, &gap, cell.frame.auc(proof.bootstrap))?;
+                    primary = Some((gap, cell.frame.auc(proof.bootstrap)));
                 }
             }
         }
@@ -324,10 +339,12 @@ fn differences(
             across.iter().map(|s| Some((&own.get(s)?.frame, &than.get(s)?.frame))).collect();
         let over = pairs.filter(|p| !p.is_empty()).and_then(|p| difference_over(&p, proof.bootstrap));
         writeln!(text, " {} |", over.as_ref().map_or_else(|| "?".to_owned(), said))?;
-        if let Some(gap) = over {
-            let what = format!("the mean of {} sets from elsewhere", across.len());
-            verdict(verdicts, table, [arm, base], &what, &gap, None)?;
+        if let Some(gap) = &over {
             rows.push((format!("{arm}: from elsewhere"), gap.auc.value, gap.auc.interval));
+        }
+        // One seed says nothing about another.
+        if proof.seeds.len() > 1 {
+            verdict(verdicts, [arm, base], primary, over.as_ref())?;
         }
     }
     writeln!(text)?;
@@ -363,32 +380,27 @@ fn means(
     )
 }
 
-/// A sentence about a difference, and what the arm itself comes to, where that is known.
+/// A row about the differences on the primary set and over those from elsewhere, and what the arm itself comes to on the primary one.
 fn verdict(
     out: &mut String,
-    table: &Table<'_>,
     [arm, base]: [&str; 2],
-    what: &str,
-    gap: &Difference,
-    own: Option<Figure>,
+    primary: Option<(Difference, Option<Figure>)>,
+    over: Option<&Difference>,
 ) -> std::fmt::Result {
-    let seeds = table.arms.first().map_or(0, |(_, o)| o.len());
-    if seeds < 2 {
-        return Ok(());
-    }
-    let found = match gap.auc.interval {
-        Some([low, _]) if low > 0.0 => "is better than",
-        Some([_, high]) if high < 0.0 => "is worse than",
-        _ => "is not shown to differ from",
+    let found = |gap: &Difference| {
+        let word = match gap.auc.interval {
+            Some([low, _]) if low > 0.0 => "better",
+            Some([_, high]) if high < 0.0 => "worse",
+            _ => "not shown",
+        };
+        format!("{word}: {}", points(gap))
     };
-    let chance = |f: Figure| if f.may_be(0.5) == Some(false) { "" } else { ": no better than chance" };
-    let own = own.map(|f| format!("; its own AUC there is {f}{}", chance(f))).unwrap_or_default();
-    let (direction, backbone) = (&table.direction.name, table.backbone);
-    writeln!(
-        out,
-        "- `{direction}`, `{backbone}`: on {what}, `{arm}` {found} `{base}`, by {} points of AUC{own}.",
-        points(gap)
-    )
+    let chance = |f: Figure| if f.may_be(0.5) == Some(false) { "" } else { ", no better than chance" };
+    let none = || "?".to_owned();
+    let (gap, own) = primary.map_or((None, None), |(gap, own)| (Some(gap), own));
+    let (gap, over) = (gap.as_ref().map_or_else(none, found), over.map_or_else(none, found));
+    let own = own.map_or_else(none, |f| format!("{f}{}", chance(f)));
+    writeln!(out, "| `{arm}` | `{base}` | {gap} | {own} | {over} |")
 }
 
 /// In hundredths.
