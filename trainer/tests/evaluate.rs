@@ -4,6 +4,8 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
+use deepfake_scoring::contract::Contract;
+use deepfake_scoring::model::Model;
 use deepfake_trainer::checkpoint::RunFolder;
 use deepfake_trainer::config::{Contender, Evaluate, Set, TestKind, TestSet};
 use deepfake_trainer::evaluate::{Evaluation, evaluate};
@@ -104,6 +106,32 @@ fn models_are_compared_on_the_same_faces_and_distorted_ones_too() {
     // Something was done to the pictures.
     let aucs: Vec<_> = of("scorer").map(|r| r.frame.figures.calibration_error.unwrap().value.to_bits()).collect();
     assert!(aucs.iter().collect::<std::collections::BTreeSet<_>>().len() > 20);
+}
+
+/// What the scorer's card compares it with learned without anything erased, and is fed with the same.
+#[test]
+fn the_unregularized_twin_is_kept_and_fed_alike() {
+    let twin = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/scorer_twin.onnx");
+    let open = |path: &Path| {
+        let model = Model::read(path).unwrap();
+        (Contract::from_metadata(model.metadata()).unwrap().unwrap(), model.sha256().to_owned())
+    };
+    let ((of_scorer, scorer), (of_twin, sha)) = (open(&bundled("scorer").file), open(&twin));
+    assert_ne!(scorer, sha);
+    assert_eq!(
+        (&of_scorer.input, &of_scorer.crop, &of_scorer.output),
+        (&of_twin.input, &of_twin.crop, &of_twin.output)
+    );
+    let card = std::fs::read_to_string(bundled("scorer").file.with_extension("md")).unwrap();
+    assert!(card.contains(&sha) && card.contains(&scorer), "{sha} {scorer}");
+    let temporary = tempfile::tempdir().unwrap();
+    write_faces(temporary.path(), 4);
+    let models = vec![Contender { name: "unregularized twin".to_owned(), file: twin, contract: None }];
+    let table = Evaluate { sets: vec![set(temporary.path())], models, bootstrap: 100, ..Evaluate::default() };
+    let found = evaluate(&table, &bundled("scorer"), None).unwrap();
+    let of = |model: &'static str| found.scores.iter().filter(move |s| s.model == model);
+    assert_eq!((of("scorer").count(), of("unregularized twin").count()), (8, 8));
+    assert!(of("scorer").zip(of("unregularized twin")).all(|(a, b)| a.path == b.path && a.logit != b.logit));
 }
 
 #[test]

@@ -73,6 +73,8 @@ fn evaluation(hostile: &str) -> Evaluation {
     for d in Distortion::ALL {
         for l in 1..=Distortion::LEVELS {
             let distorted = Distorted { name: d.name().to_owned(), level: l, parameter: d.parameter(l).unwrap() };
+            let beside = result(&good, 0.9 - f64::from(l) / 5.0, Some(distorted.clone()));
+            results.push(SetResult { model: "plain".to_owned(), ..beside });
             results.push(result(&good, 1.0 - f64::from(l) / 5.0, Some(distorted)));
         }
     }
@@ -203,6 +205,13 @@ fn a_report_is_whole_harmless_html_that_needs_nothing_else() {
                 assert!(card.contains(&figure.to_string()), "{name} {figure}");
             }
         }
+    }
+    // How robust it is stands beside how robust the others are.
+    let rows: Vec<&str> = card.lines().filter(|l| l.contains("| noise | ")).collect();
+    assert!(rows.len() == 2 && rows[1].contains("| noise | plain | none |"), "{rows:?}");
+    for result in evaluation.results.iter().filter(|r| r.distortion.as_ref().is_some_and(|d| d.name == "noise")) {
+        let row = rows[usize::from(result.model == "plain")];
+        assert!(row.contains(&result.frame.figures.auc.unwrap().to_string()), "{row}");
     }
     assert!(words.contains("in epoch 2") && words.contains("928,162 learned numbers"));
     assert!(words.contains("no better than chance"));

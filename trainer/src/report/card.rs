@@ -223,19 +223,23 @@ fn robust(out: &mut String, evaluation: &Evaluation, model: &ModelRecord) -> std
         out,
         "AUC of frames under the distortions of DeeperForensics-1.0, levels 1 to 5; 0: the same faces as they are:\n"
     )?;
-    writeln!(out, "| set | distortion | 0 | 1 | 2 | 3 | 4 | 5 |\n|---|---|---|---|---|---|---|---|")?;
+    writeln!(out, "| set | distortion | model | 0 | 1 | 2 | 3 | 4 | 5 |\n|---|---|---|---|---|---|---|---|---|")?;
+    // The model itself, and then what it is compared with.
+    let others = evaluation.models.iter().filter(|m| m.name != model.name);
+    let models: Vec<&ModelRecord> = std::iter::once(model).chain(others).collect();
     for set in &evaluation.sets {
         for d in Distortion::ALL {
-            let at = |level: u8| evaluation.distorted(&model.name, &set.name, d.name(), level);
-            if at(1).is_none() {
-                continue;
+            for of in &models {
+                let at = |level: u8| evaluation.distorted(&of.name, &set.name, d.name(), level);
+                if at(1).is_none() {
+                    continue;
+                }
+                write!(out, "| {} | {} | {} |", safe(&set.name), d.name(), safe(&of.name))?;
+                for level in 0..=Distortion::LEVELS {
+                    write!(out, " {} |", figure(at(level).and_then(|r| r.frame.figures.auc)))?;
+                }
+                writeln!(out)?;
             }
-            write!(out, "| {} | {} |", safe(&set.name), d.name())?;
-            for level in 0..=Distortion::LEVELS {
-                let auc = at(level).and_then(|r| r.frame.figures.auc);
-                write!(out, " {} |", auc.map_or_else(|| "none".to_owned(), |a| format!("{:.3}", a.value)))?;
-            }
-            writeln!(out)?;
         }
     }
     writeln!(out)
