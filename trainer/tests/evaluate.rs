@@ -124,6 +124,15 @@ fn the_unregularized_twin_is_kept_and_fed_alike() {
     );
     let card = std::fs::read_to_string(bundled("scorer").file.with_extension("md")).unwrap();
     assert!(card.contains(&sha) && card.contains(&scorer), "{sha} {scorer}");
+    let said = |contract: &Contract| {
+        ["regularization", "variant", "backbone"].map(|k| contract.provenance.get(k).cloned().unwrap_or_default())
+    };
+    assert_eq!(said(&of_scorer), ["random_erasing", "int8", "efficientnet_lite0"]);
+    assert_eq!(said(&of_twin), ["none", "int8", "efficientnet_lite0"]);
+    let score = &of_twin.score;
+    for value in [score.temperature, score.fake_above, score.real_below] {
+        assert!(card.contains(&format!("{value:.4}")), "{value}");
+    }
     let temporary = tempfile::tempdir().unwrap();
     write_faces(temporary.path(), 4);
     let models = vec![Contender { name: "unregularized twin".to_owned(), file: twin, contract: None }];

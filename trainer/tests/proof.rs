@@ -130,12 +130,16 @@ fn runs_are_done_once_and_what_came_out_is_told() {
         assert!(page.contains(part), "{part}: {page}");
     }
     assert!(!page.contains("| `plain` | `erasing` |") && !page.contains("| `erasing` | `regions` |"), "{page}");
+    assert_eq!(page.matches("| `regions` | `plain` |").count(), 1, "{page}");
     // Single arms can be compared with any other.
-    let beside = EXPERIMENT.replace("name = \"erasing\"", "name = \"erasing\"\nbeside = [\"regions\"]");
+    let beside = EXPERIMENT
+        .replace("control = \"erasing\"", "")
+        .replace("name = \"erasing\"", "name = \"erasing\"\nbeside = [\"regions\"]");
     std::fs::write(folder.join("beside.toml"), beside).unwrap();
     let (wider, of_wider) = Proof::read(&folder.join("beside.toml")).unwrap();
     let wide = proof::page(&wider, &of_wider, &results, "results").unwrap();
-    assert!(wide.text.contains("| `erasing` | `regions` |"), "{}", wide.text);
+    assert_eq!(wide.text.matches("| `erasing` | `regions` |").count(), 1, "{}", wide.text);
+    assert!(!wide.text.contains("| `regions` | `erasing` |"), "{}", wide.text);
     assert!(wide.figures.iter().any(|(name, _)| name == "drawn-small-to-regions.svg"));
     for figure in ["drawn-small-to-plain.svg", "drawn-small-to-erasing.svg", "drawn-small-maps.svg"] {
         assert!(page.contains(&format!("](results/{figure})")), "{figure}: {page}");
@@ -223,6 +227,7 @@ fn nonsense_is_refused() {
         ("seeds = [1, 2]", "seeds = []", "seeds"),
         ("bootstrap = 100", "bootstrap = 10", "bootstrap"),
         ("control = \"erasing\"", "control = \"south\"", "`south`"),
+        ("control = \"erasing\"", "control = \"plain\"", "`plain`, which is no arm after the first"),
         ("primary = \"elsewhere\"", "primary = \"nowhere\"", "`nowhere` is none of the direction's test sets"),
         ("within = [\"held-out\"]", "within = [\"held-up\"]", "`held-up` is none of the direction's test sets"),
         ("name = \"regions\"", "name = \"erasing\"", "has two called `erasing`"),

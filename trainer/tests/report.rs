@@ -70,6 +70,7 @@ fn evaluation(hostile: &str) -> Evaluation {
     let good = format!("good {hostile}");
     let mut results =
         vec![result(&good, 1.0, None), result("chance", 0.0, None), result(&good, 1.0, Some(Distorted::none()))];
+    results.push(SetResult { model: "plain".to_owned(), ..result(&good, 0.9, Some(Distorted::none())) });
     for d in Distortion::ALL {
         for l in 1..=Distortion::LEVELS {
             let distorted = Distorted { name: d.name().to_owned(), level: l, parameter: d.parameter(l).unwrap() };
@@ -207,11 +208,14 @@ fn a_report_is_whole_harmless_html_that_needs_nothing_else() {
         }
     }
     // How robust it is stands beside how robust the others are.
-    let rows: Vec<&str> = card.lines().filter(|l| l.contains("| noise | ")).collect();
-    assert!(rows.len() == 2 && rows[1].contains("| noise | plain | none |"), "{rows:?}");
-    for result in evaluation.results.iter().filter(|r| r.distortion.as_ref().is_some_and(|d| d.name == "noise")) {
-        let row = rows[usize::from(result.model == "plain")];
-        assert!(row.contains(&result.frame.figures.auc.unwrap().to_string()), "{row}");
+    let rows = card.lines().filter(|l| l.contains("| noise | "));
+    let rows: Vec<Vec<&str>> = rows.map(|l| l.split('|').map(str::trim).collect()).collect();
+    assert_eq!(rows.len(), 2, "{card}");
+    for result in &evaluation.results {
+        let Some(d) = result.distortion.as_ref().filter(|d| d.level == 0 || d.name == "noise") else { continue };
+        let row = &rows[usize::from(result.model == "plain")];
+        assert!(row[1].ends_with("(120 sources)"), "{row:?}");
+        assert_eq!(row[4 + usize::from(d.level)], result.frame.figures.auc.unwrap().to_string(), "{row:?}");
     }
     assert!(words.contains("in epoch 2") && words.contains("928,162 learned numbers"));
     assert!(words.contains("no better than chance"));

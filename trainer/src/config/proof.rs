@@ -245,15 +245,22 @@ impl Proof {
                 "must begin with one for all directions and backbones: the others are compared with it",
             );
         }
+        let meet = |a: &Arm, b: &Arm| {
+            let both = |d: &Direction, n: &Network| a.is_in(&d.name, &n.name) && b.is_in(&d.name, &n.name);
+            a.name != b.name && self.directions.iter().any(|d| self.networks(d).any(|n| both(d, n)))
+        };
         let stranger = |a: &Arm| {
-            let other = |name: &&String| **name == a.name || !self.arms.iter().any(|b| b.name == **name);
+            let other = |name: &&String| !self.arms.iter().any(|b| b.name == **name && meet(a, b));
             a.beside.iter().find(other).map(|name| (a.name.clone(), name.clone()))
         };
         if let Some((arm, name)) = self.arms.iter().find_map(stranger) {
-            return wrong("arms.beside", &format!("of `{arm}` is `{name}`, which is no other arm"));
+            let text = format!("of `{arm}` is `{name}`, which is no other arm of the same direction and backbone");
+            return wrong("arms.beside", &text);
         }
-        if let Some(control) = self.control.as_ref().filter(|c| !self.arms.iter().any(|a| a.name == **c)) {
-            return wrong("control", &format!("is `{control}`, which is no arm"));
+        if let Some(control) = &self.control
+            && !self.arms[1..].iter().any(|a| a.name == *control)
+        {
+            return wrong("control", &format!("is `{control}`, which is no arm after the first"));
         }
         let seeds: BTreeSet<u64> = self.seeds.iter().copied().collect();
         if seeds.is_empty() || seeds.len() != self.seeds.len() {

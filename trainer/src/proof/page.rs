@@ -10,7 +10,7 @@ use super::results::{Attention, Labels, Outcome, Results};
 use super::trial::recipe;
 use crate::config::{Config, Direction, Proof, Trial};
 use crate::error::{Error, Result};
-use crate::evaluate::{Difference, Figure};
+use crate::evaluate::{Difference, Figure, Standing};
 
 /// A page and its figures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -170,11 +170,15 @@ fn write(
              probability that a fake scores above a real face: 0.5 is chance, 1 is without a mistake.\n"
         )?;
         writeln!(text, "## Verdict\n")?;
-        writeln!(
-            text,
-            "Points of AUC, of faces, by which an arm is ahead of another, with the 95 % interval: *better* or *worse* where that leaves out 0, \
+        if verdicts.is_empty() {
+            writeln!(text, "None: it takes an arm beside the first, and two seeds, all of whose runs are done.\n")?;
+        } else {
+            writeln!(
+                text,
+                "Points of AUC, of faces, by which an arm is ahead of another, with the 95 % interval: *better* or *worse* where that leaves out 0, \
              *not shown* to differ where it does not.\n"
-        )?;
+            )?;
+        }
         text.push_str(&verdicts);
         writeln!(
             text,
@@ -387,20 +391,29 @@ fn verdict(
     primary: Option<(Difference, Option<Figure>)>,
     over: Option<&Difference>,
 ) -> std::fmt::Result {
-    let found = |gap: &Difference| {
-        let word = match gap.auc.interval {
-            Some([low, _]) if low > 0.0 => "better",
-            Some([_, high]) if high < 0.0 => "worse",
-            _ => "not shown",
-        };
-        format!("{word}: {}", points(gap))
-    };
-    let chance = |f: Figure| if f.may_be(0.5) == Some(false) { "" } else { ", no better than chance" };
     let none = || "?".to_owned();
     let (gap, own) = primary.map_or((None, None), |(gap, own)| (Some(gap), own));
     let (gap, over) = (gap.as_ref().map_or_else(none, found), over.map_or_else(none, found));
-    let own = own.map_or_else(none, |f| format!("{f}{}", chance(f)));
+    let own = own.map_or_else(none, standing);
     writeln!(out, "| `{arm}` | `{base}` | {gap} | {own} | {over} |")
+}
+
+/// What a difference shows, and how large it is.
+fn found(gap: &Difference) -> String {
+    let word = match gap.auc.interval {
+        Some([low, _]) if low > 0.0 => "better",
+        Some([_, high]) if high < 0.0 => "worse",
+        _ => "not shown",
+    };
+    format!("{word}: {}", points(gap))
+}
+
+/// An AUC, and what it is where that is not better than chance.
+fn standing(auc: Figure) -> String {
+    match Standing::of(Some(&auc)) {
+        Standing::Better => auc.to_string(),
+        other => format!("{auc}, {}", other.words()),
+    }
 }
 
 /// In hundredths.
@@ -482,4 +495,28 @@ fn attention(
     let drawn: Vec<(&str, &Attention)> = all.iter().map(|l| (l.arm, &l.attention)).collect();
     figures.push((name, figure::maps(&drawn)));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_is_called_so_only_where_its_interval_leaves_out_nothing() {
+        let of = |value, interval| found(&Difference { auc: Figure { value, interval }, better: 0.5 });
+        assert_eq!(of(0.05, Some([0.01, 0.1])), "better: +5.0 [+1.0, +10.0]");
+        assert_eq!(of(-0.05, Some([-0.1, -0.01])), "worse: -5.0 [-10.0, -1.0]");
+        for interval in [Some([-0.1, 0.2]), Some([0.0, 0.1]), Some([-0.1, 0.0]), None] {
+            assert!(of(0.05, interval).starts_with("not shown: +5.0"), "{interval:?}");
+        }
+    }
+
+    #[test]
+    fn an_auc_that_is_not_better_than_chance_says_what_it_is() {
+        let of = |value, interval| standing(Figure { value, interval });
+        assert_eq!(of(0.6, Some([0.55, 0.7])), "0.600 [0.550, 0.700]");
+        assert_eq!(of(0.52, Some([0.45, 0.6])), "0.520 [0.450, 0.600], no better than chance");
+        assert_eq!(of(0.4, Some([0.3, 0.45])), "0.400 [0.300, 0.450], worse than chance");
+        assert!(of(0.6, None).ends_with(", not known to be better than chance"));
+    }
 }

@@ -221,7 +221,7 @@ fn robust(out: &mut String, evaluation: &Evaluation, model: &ModelRecord) -> std
     }
     writeln!(
         out,
-        "AUC of frames under the distortions of DeeperForensics-1.0, levels 1 to 5; 0: the same faces as they are:\n"
+        "AUC of frames under the distortions of DeeperForensics-1.0, levels 1 to 5; 0: the same faces as they are, which may be fewer than above:\n"
     )?;
     writeln!(out, "| set | distortion | model | 0 | 1 | 2 | 3 | 4 | 5 |\n|---|---|---|---|---|---|---|---|---|")?;
     // The model itself, and then what it is compared with.
@@ -234,7 +234,8 @@ fn robust(out: &mut String, evaluation: &Evaluation, model: &ModelRecord) -> std
                 if at(1).is_none() {
                     continue;
                 }
-                write!(out, "| {} | {} | {} |", safe(&set.name), d.name(), safe(&of.name))?;
+                let sources = at(1).map_or(0, |r| r.sources);
+                write!(out, "| {} ({sources} sources) | {} | {} |", safe(&set.name), d.name(), safe(&of.name))?;
                 for level in 0..=Distortion::LEVELS {
                     write!(out, " {} |", figure(at(level).and_then(|r| r.frame.figures.auc)))?;
                 }
