@@ -214,8 +214,9 @@ fn a_report_is_whole_harmless_html_that_needs_nothing_else() {
     for result in &evaluation.results {
         let Some(d) = result.distortion.as_ref().filter(|d| d.level == 0 || d.name == "noise") else { continue };
         let row = &rows[usize::from(result.model == "plain")];
-        assert!(row[1].ends_with("(120 sources)"), "{row:?}");
-        assert_eq!(row[4 + usize::from(d.level)], result.frame.figures.auc.unwrap().to_string(), "{row:?}");
+        assert!(row.iter().any(|cell| cell.ends_with("(120 sources)")), "{row:?}");
+        // From the end, for a name may have a stroke in it.
+        assert_eq!(row[row.len() - 7 + usize::from(d.level)], result.frame.figures.auc.unwrap().to_string(), "{row:?}");
     }
     assert!(words.contains("in epoch 2") && words.contains("928,162 learned numbers"));
     assert!(words.contains("no better than chance"));
