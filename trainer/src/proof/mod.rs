@@ -1,7 +1,8 @@
 //! Does a way to train help, by how much, at what cost? Runs of several seeds with and without it, measured on faces that they never
 //! saw, each with its configuration and its scores kept ([`Results`]), compared face by face ([`analysis`]) and told ([`page()`]).
 //!
-//! What was done stays done: a call that is stopped is gone on with by the next one, on another machine too, as long as the results are there.
+//! What was done stays done: a call that is stopped is gone on with by the next one, on another machine too, as long as the results are there
+//! and the faces that are measured on are the same to the byte.
 //! Weights, zoos and maps are working material that may be thrown away.
 
 pub mod analysis;
