@@ -211,6 +211,11 @@ directions = ["painted"]
             "name = \"regions\"\ndirections = [\"drawn\"]\nbackbones = [\"other\"]",
             "never come together",
         ),
+        (
+            "name = \"regions\"",
+            "name = \"wider\"\nbackbones = [\"other\"]\n\n[[arms]]\nname = \"regions\"\nbackbones = [\"small\"]\nbeside = [\"wider\"]",
+            "of `regions` is `wider`, which is no other arm of the same direction and backbone",
+        ),
     ] {
         std::fs::write(&path, written.replacen(from, to, 1)).unwrap();
         let error = Proof::read(&path).unwrap_err().to_string();

@@ -231,10 +231,7 @@ fn robust(out: &mut String, evaluation: &Evaluation, model: &ModelRecord) -> std
         for d in Distortion::ALL {
             for of in &models {
                 let at = |level: u8| evaluation.distorted(&of.name, &set.name, d.name(), level);
-                if at(1).is_none() {
-                    continue;
-                }
-                let sources = at(1).map_or(0, |r| r.sources);
+                let Some(SetResult { sources, .. }) = at(1) else { continue };
                 write!(out, "| {} ({sources} sources) | {} | {} |", safe(&set.name), d.name(), safe(&of.name))?;
                 for level in 0..=Distortion::LEVELS {
                     write!(out, " {} |", figure(at(level).and_then(|r| r.frame.figures.auc)))?;
